@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Colours, fonts and icons of both themes, from resources/themes/tokens.json (design.md, sections 4, 5 and 7). GUI thread only.
+#pragma once
+
+#include <array>
+
+#include <QColor>
+#include <QFont>
+#include <QIcon>
+#include <QObject>
+
+class QApplication;
+
+namespace telehelm::app {
+
+/// The tokens by their names in tokens.json.
+struct Theme {
+    bool dark = true;
+    QColor window, panel, raised, inset, hover, rowAlt, line, line2, ctl, tx, tx2, tx3, txDis, accent, accentFill, accentTx, plot,
+        grid, axis, crit, critFill, critSolid, warn, warnFill, info, infoFill, ok, okFill, onSolid, add, addFill, del, delFill, scrim;
+    std::array<QColor, 8> slots_; // s1 … s8, the colour of a run
+    std::array<QColor, 6> heat;   // h0 … h5
+
+    [[nodiscard]] const QColor& slot(int index) const { return slots_[static_cast<std::size_t>(index) % slots_.size()]; }
+};
+
+enum class TextRole { Readout, WindowTitle, Section, Body, TableText, TableNumber, PlotTitle, Caption, CaptionNumber };
+enum class ThemeChoice { Dark, Light, System };
+
+/// Owned by main(), passed by reference to whatever paints.
+class ThemeController : public QObject {
+    Q_OBJECT
+public:
+    explicit ThemeController(QObject* parent = nullptr);
+    [[nodiscard]] const Theme& theme() const { return m_theme; }
+    void setChoice(ThemeChoice choice);
+    [[nodiscard]] ThemeChoice choice() const { return m_choice; }
+    void setTextScale(int percent); // 100, 112, 125, 150
+    [[nodiscard]] int textScale() const { return m_textScale; }
+    [[nodiscard]] QFont font(TextRole role) const;
+    /// Inter or JetBrains Mono with the sizes of the design; falls back to what fontconfig offers.
+    [[nodiscard]] QIcon icon(const char* name) const; // "pause" → resources/icons/pause.svg, drawn in the text colour
+    [[nodiscard]] QIcon icon(const char* name, const QColor& colour) const;
+    /// Palette + QSS for the whole application; call again after changed().
+    void apply(QApplication& application) const;
+
+signals:
+    void changed();
+
+private:
+    void load();
+    Theme m_theme;
+    ThemeChoice m_choice = ThemeChoice::Dark;
+    int m_textScale = 100;
+};
+
+} // namespace telehelm::app

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The communicator that every parallel axis uses: Open MPI on CPUs, NCCL on GPUs, MPI-staged for several ranks on one GPU.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace telehelm::comm {
+
+enum class Reduce : std::uint8_t { Sum, Max, Min };
+
+/// Collective calls: every rank of the communicator calls them in the same order. Trainer thread only. A call that fails
+/// throws std::runtime_error with the call's text; the rank's run loop catches it.
+class Communicator {
+public:
+    virtual ~Communicator() = default;
+    [[nodiscard]] virtual int rank() const = 0;
+    [[nodiscard]] virtual int size() const = 0;
+    /// Ranks with the same colour make a new communicator, ordered by key.
+    [[nodiscard]] virtual std::unique_ptr<Communicator> split(int colour, int key) const = 0;
+
+    virtual void allReduce(std::span<float> data, Reduce op) = 0;
+    virtual void allReduce(std::span<double> data, Reduce op) = 0;
+    /// `in` = size() equal blocks; rank r gets the sum of all ranks' block r. in.size() == size() × out.size().
+    virtual void reduceScatter(std::span<const float> in, std::span<float> out) = 0;
+    virtual void allGather(std::span<const float> in, std::span<float> out) = 0;
+    virtual void broadcast(std::span<std::byte> data, int root) = 0;
+    virtual void send(std::span<const std::byte> data, int to, int tag) = 0;
+    virtual void recv(std::span<std::byte> data, int from, int tag) = 0;
+    virtual void barrier() = 0;
+};
+
+/// One rank alone; no library behind it.
+[[nodiscard]] std::unique_ptr<Communicator> makeSelfCommunicator();
+
+} // namespace telehelm::comm

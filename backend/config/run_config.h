@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run's config (TOML) as values. Every key has a default except those marked "required"; an unknown key, a wrong type or a
+// value out of range is refused with file, line, key and what would be right.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "telehelm/ipc/result.h"
+
+namespace telehelm::config {
+
+/// [model]: table 2 and section 3.1 of the report.
+struct ModelConfig {
+    std::int64_t layers = 0;         // L, required
+    std::int64_t hiddenSize = 0;     // C, required
+    std::int64_t attentionHeads = 0; // H, required; divides C
+    std::int64_t ffnHiddenSize = 0;  // F, required
+    std::int64_t vocabSize = 0;      // V, required; at least the tokenizer's
+    std::int64_t contextLength = 0;  // T, required
+    double ropeTheta = 10'000;
+    double normEpsilon = 1e-5;
+    double inputMult = 1.0;          // on the embedding
+    double outputMult = 1.0;         // on the final hidden state, before the head
+    double standardDeviation = 4e-3;        // vector-like weights (embedding), truncated normal
+    double matrixStandardDeviation = 4.242e-3; // matrix-like weights (linears, head: see model.h)
+
+    /// Embedding + head + layers (4C² + 3CF + 2C each) + last norm.
+    [[nodiscard]] std::int64_t parameterCount() const;
+    /// Forward + backward model FLOPs per trained token, attention counted causal (half), no recomputation.
+    [[nodiscard]] double flopsPerToken() const;
+};
+
+/// [optimizer]: AdamW and table 4.
+struct OptimizerConfig {
+    double learningRate = 1.5e-4;
+    double matrixLearningRate = 1.5e-4;
+    double minimumLearningRate = 1.5e-5; // floor of both, scaled alike
+    double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
+    double weightDecay = 0.0;
+    double clipGrad = 1.0;  // global norm; 0 = off
+    double lrScale = 1.0;   // what an operator multiplied both rates by
+};
+
+/// [schedule]
+struct ScheduleConfig {
+    std::string type = "cosine"; // "cosine" | "constant"
+    std::int64_t tokens = 0;     // length of the decay, 0: the whole run
+    std::int64_t warmupSteps = 0;
+};
+
+/// [batch]
+struct BatchConfig {
+    std::int64_t sequences = 0;      // a step's, over all data ranks; required
+    std::int64_t microSequences = 0; // of one rank at once; 0: as many as there are
+};
+
+/// [data]
+struct DataConfig {
+    std::string corpus;   // folder with manifest.json; "" = the demo corpus's cache folder
+    std::uint64_t seed = 1234;
+    std::map<std::string, double> mixture; // percent per domain, adds up to 100; required
+    std::int64_t skipBatches = 0; // at the fork step of a restart
+};
+
+/// [parallel]
+struct ParallelConfig {
+    std::int32_t tensor = 1, pipeline = 1, data = 1;
+    [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
+};
+
+/// [validation]
+struct ValidationConfig {
+    std::int64_t everySteps = 100;      // 0: never
+    std::int64_t sequencesPerDomain = 8;
+};
+
+/// [checkpoint]
+struct CheckpointConfig {
+    std::int64_t everySteps = 200; // 0: only at the end and on command
+    std::int64_t keepLast = 5;
+    std::int64_t keepEvery = 0;    // steps; 0: none beyond keepLast
+};
+
+/// [resume]: written by the daemon for a restart, rarely by hand.
+struct ResumeConfig {
+    std::string checkpoint; // folder; "" = newest of this attempt's run folder, else from step 0
+};
+
+struct RunConfig {
+    std::string name;        // required: letters, digits, '-', '_', '.'
+    std::string description;
+    std::uint64_t seed = 1234;   // initialisation
+    std::string device = "cpu";  // "cpu" | "cuda"
+    std::int64_t steps = 0;      // required: the run's length
+    ModelConfig model;
+    OptimizerConfig optimizer;
+    ScheduleConfig schedule;
+    BatchConfig batch;
+    DataConfig data;
+    ParallelConfig parallel;
+    ValidationConfig validation;
+    CheckpointConfig checkpoint;
+    ResumeConfig resume;
+
+    [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
+};
+
+/// `path` only for messages.
+[[nodiscard]] Result<RunConfig> parseRunConfig(std::string_view toml, std::string_view path);
+[[nodiscard]] Result<RunConfig> loadRunConfig(const std::filesystem::path& path);
+
+/// What a restart changes; unset members keep the text as it is.
+struct ConfigOverrides {
+    std::optional<std::string> resumeCheckpoint;
+    std::optional<double> lrScale, clipGrad;
+    std::optional<std::uint64_t> dataSeed;
+    std::optional<std::int64_t> skipBatches;
+    std::optional<std::map<std::string, double>> mixturePercent;
+};
+/// The config text with the overrides in it (comments of untouched lines stay), checked by parsing it again.
+[[nodiscard]] Result<std::string> applyOverrides(std::string_view toml, const ConfigOverrides& overrides);
+
+/// Lines that differ, as "-old" / "+new" under their "[table]" headers; empty when equal.
+[[nodiscard]] std::string configDiff(std::string_view before, std::string_view after);
+
+/// Where the demo corpus lies: $XDG_CACHE_HOME/telehelm/corpus/demo, ~/.cache/… without it.
+[[nodiscard]] std::filesystem::path demoCorpusDir();
+
+} // namespace telehelm::config

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control service as an interface. telehelmd implements it, ControlServer offers it over gRPC, ControlClient
+// implements it by calling a remote one: a caller cannot tell whether the other side is in its own process.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "telehelm/ipc/result.h"
+#include "telehelm/ipc/types.h"
+
+namespace telehelm::ipc {
+
+struct StartRequest {
+    std::string configToml;
+    std::string configPath;       // for messages and relative paths
+    std::string name;             // overrides the config's
+    std::string author, host, reason;
+    std::int32_t ranks = 0;       // 0: as the config says
+    std::string commandId;        // UUID; the same one again answers with the same run
+};
+
+struct EventQuery {
+    std::string run;              // empty: all runs
+    std::int64_t afterId = 0;
+    std::uint32_t limit = 0;      // 0: all
+};
+
+struct CommandQuery {
+    std::string run;              // empty: all runs
+    std::int64_t sinceUs = 0;
+    std::uint32_t limit = 0;
+};
+
+/// One change that a watcher is told of; exactly one of the members is set.
+struct WatchUpdate {
+    std::optional<RunInfo> run;
+    std::optional<Event> event;
+    std::optional<Command> command;
+};
+
+/// Thread safety: every method may be called from any thread. All of them block.
+class ControlApi {
+public:
+    virtual ~ControlApi() = default;
+
+    /// First call of every client; refuses a protocol version that it cannot serve.
+    virtual Result<HelloInfo> hello(std::uint32_t clientProtocol, const std::string& clientProgram) = 0;
+
+    virtual Result<std::vector<RunInfo>> listRuns() = 0;
+    virtual Result<RunInfo> getRun(const std::string& run) = 0;
+
+    /// Validates the config, makes the run and launches its first attempt.
+    virtual Result<RunInfo> startRun(const StartRequest& request) = 0;
+
+    /// Accepts or rejects; a rejected command comes back with state Rejected and its reason (not as an Error).
+    virtual Result<Command> submit(const Command& command) = 0;
+    virtual Result<Command> getCommand(const std::string& id) = 0;
+    virtual Result<std::vector<Command>> listCommands(const CommandQuery& query) = 0; // newest first
+
+    virtual Result<std::vector<Event>> listEvents(const EventQuery& query) = 0;       // oldest first
+    virtual Result<Event> addNote(const Event& note) = 0;
+    virtual Result<std::vector<CheckpointInfo>> listCheckpoints(const std::string& run) = 0; // newest first
+
+    virtual Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob) = 0;
+
+    /// Calls `sink` once per segment, oldest stretch first; `sink` returns false to stop early.
+    virtual Result<void> querySeries(const SeriesQuery& query,
+                                     const std::function<bool(SeriesSegment&&)>& sink) = 0;
+
+    /// Sends the present state of every run, then each change, until `sink` returns false or the peer is gone.
+    /// `sink` is called at least every 2 s (with an empty update) so that it can say stop.
+    virtual Result<void> watch(const std::string& run, const std::function<bool(WatchUpdate&&)>& sink) = 0;
+
+    /// Stops the daemon. Training jobs go on unless `stopJobs`.
+    virtual Result<void> shutdown(bool stopJobs) = 0;
+};
+
+} // namespace telehelm::ipc
