@@ -31,7 +31,9 @@ struct TrainerLinkOptions {
 struct LinkCounters {
     std::uint64_t pointsEmitted = 0, pointsAcked = 0, pointsSpooled = 0;
     std::uint64_t batchesSent = 0, batchesResent = 0;
+    std::uint64_t badFrames = 0; // from the daemon, not understood
     bool connected = false;
+    std::string problem;         // why the link is down or the spool cannot be written; empty when all is well
 };
 
 /// The trainer's end. emit*() may be called from the trainer thread only; they never block and never fail: what cannot
@@ -83,6 +85,8 @@ public:
     virtual void onHeartbeat(const TrainerHeartbeat& beat) = 0;
     /// No message for 10 s, or a goodbye.
     virtual void onGone(const AttemptKey& key, bool goodbye) = 0;
+    /// A frame that cannot be understood was dropped (and is counted by badFrames()); for the log.
+    virtual void onBadFrame(const Error& /*error*/) {}
 };
 
 class TrainerLinkServer {
@@ -93,6 +97,7 @@ public:
     virtual bool send(const AttemptKey& key, const Command& command) = 0;
     virtual void ack(const AttemptKey& key, std::uint64_t sequence) = 0; // any thread
     [[nodiscard]] virtual bool connected(const AttemptKey& key) const = 0;
+    [[nodiscard]] virtual std::uint64_t badFrames() const = 0; // any thread
 };
 /// `endpoint` "tcp://127.0.0.1:*" binds any free port; other than loopback is refused until CURVE is built.
 [[nodiscard]] Result<std::unique_ptr<TrainerLinkServer>> serveTrainers(TrainerHandler& handler, const std::string& endpoint);
