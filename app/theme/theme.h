@@ -8,6 +8,7 @@
 #include <QFont>
 #include <QIcon>
 #include <QObject>
+#include <QStringList>
 
 class QApplication;
 
@@ -37,15 +38,21 @@ public:
     [[nodiscard]] ThemeChoice choice() const { return m_choice; }
     void setTextScale(int percent); // 100, 112, 125, 150
     [[nodiscard]] int textScale() const { return m_textScale; }
-    [[nodiscard]] QFont font(TextRole role) const;
     /// Inter or JetBrains Mono with the sizes of the design; falls back to what fontconfig offers.
+    [[nodiscard]] QFont font(TextRole role) const;
     [[nodiscard]] QIcon icon(const char* name) const; // "pause" → resources/icons/pause.svg, drawn in the text colour
     [[nodiscard]] QIcon icon(const char* name, const QColor& colour) const;
+    enum class SeverityShape { Critical, Warning, Note, Benign };
+    /// The design's severity shapes: filled octagon, filled triangle, open circle i, open circle ✓, in their colours.
+    [[nodiscard]] QIcon severityIcon(SeverityShape shape) const;
     /// Palette + QSS for the whole application; call again after changed().
     void apply(QApplication& application) const;
 
 signals:
     void changed();
+
+protected:
+    bool eventFilter(QObject* watched, QEvent* event) override; // follows the desktop's palette while the choice is System
 
 private:
     void load();
@@ -53,5 +60,10 @@ private:
     ThemeChoice m_choice = ThemeChoice::Dark;
     int m_textScale = 100;
 };
+
+/// Reads one theme ("dark" or "light") from the text of tokens.json. Missing or unreadable tokens are named in `problems`.
+[[nodiscard]] Theme readTheme(const QByteArray& tokensJson, bool dark, QStringList& problems);
+/// The style sheet with every @token replaced by its colour; a token that does not exist stays and is named in `problems`.
+[[nodiscard]] QString fillStyleSheet(QString text, const Theme& theme, QStringList& problems);
 
 } // namespace telehelm::app
