@@ -26,8 +26,8 @@ struct ModelConfig {
     double normEpsilon = 1e-5;
     double inputMult = 1.0;          // on the embedding
     double outputMult = 1.0;         // on the final hidden state, before the head
-    double standardDeviation = 4e-3;        // vector-like weights (embedding), truncated normal
-    double matrixStandardDeviation = 4.242e-3; // matrix-like weights (linears, head: see model.h)
+    double standardDeviation = 4e-3;        // vector-like weights (embedding, head), truncated normal
+    double matrixStandardDeviation = 4.242e-3; // matrix-like weights (the layers' linears)
 
     /// Embedding + head + layers (4C² + 3CF + 2C each) + last norm.
     [[nodiscard]] std::int64_t parameterCount() const;
