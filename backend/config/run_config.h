@@ -33,6 +33,7 @@ struct ModelConfig {
     [[nodiscard]] std::int64_t parameterCount() const;
     /// Forward + backward model FLOPs per trained token, attention counted causal (half), no recomputation.
     [[nodiscard]] double flopsPerToken() const;
+    bool operator==(const ModelConfig&) const = default;
 };
 
 /// [optimizer]: AdamW and table 4.
@@ -44,6 +45,7 @@ struct OptimizerConfig {
     double weightDecay = 0.0;
     double clipGrad = 1.0;  // global norm; 0 = off
     double lrScale = 1.0;   // what an operator multiplied both rates by
+    bool operator==(const OptimizerConfig&) const = default;
 };
 
 /// [schedule]
@@ -51,12 +53,14 @@ struct ScheduleConfig {
     std::string type = "cosine"; // "cosine" | "constant"
     std::int64_t tokens = 0;     // length of the decay, 0: the whole run
     std::int64_t warmupSteps = 0;
+    bool operator==(const ScheduleConfig&) const = default;
 };
 
 /// [batch]
 struct BatchConfig {
     std::int64_t sequences = 0;      // a step's, over all data ranks; required
     std::int64_t microSequences = 0; // of one rank at once; 0: as many as there are
+    bool operator==(const BatchConfig&) const = default;
 };
 
 /// [data]
@@ -65,18 +69,21 @@ struct DataConfig {
     std::uint64_t seed = 1234;
     std::map<std::string, double> mixture; // percent per domain, adds up to 100; required
     std::int64_t skipBatches = 0; // at the fork step of a restart
+    bool operator==(const DataConfig&) const = default;
 };
 
 /// [parallel]
 struct ParallelConfig {
     std::int32_t tensor = 1, pipeline = 1, data = 1;
     [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
+    bool operator==(const ParallelConfig&) const = default;
 };
 
 /// [validation]
 struct ValidationConfig {
     std::int64_t everySteps = 100;      // 0: never
     std::int64_t sequencesPerDomain = 8;
+    bool operator==(const ValidationConfig&) const = default;
 };
 
 /// [checkpoint]
@@ -84,11 +91,13 @@ struct CheckpointConfig {
     std::int64_t everySteps = 200; // 0: only at the end and on command
     std::int64_t keepLast = 5;
     std::int64_t keepEvery = 0;    // steps; 0: none beyond keepLast
+    bool operator==(const CheckpointConfig&) const = default;
 };
 
 /// [resume]: written by the daemon for a restart, rarely by hand.
 struct ResumeConfig {
     std::string checkpoint; // folder; "" = newest of this attempt's run folder, else from step 0
+    bool operator==(const ResumeConfig&) const = default;
 };
 
 struct RunConfig {
@@ -108,6 +117,7 @@ struct RunConfig {
     ResumeConfig resume;
 
     [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
+    bool operator==(const RunConfig&) const = default;
 };
 
 /// `path` only for messages.

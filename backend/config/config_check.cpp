@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules that bind several keys of a config together.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "config/config_schema.h"
+
+namespace telehelm::config {
+namespace {
+
+using Check = Result<void>;
+
+std::string is(std::string_view key, std::int64_t value) { return std::string(key) + " (" + std::to_string(value) + ")"; }
+
+tl::unexpected<Error> refuse(const KeyPlaces& places, std::string_view table, std::string_view key, const std::string& text) {
+    const std::string label = table.empty() ? std::string(key) : "[" + std::string(table) + "] " + std::string(key);
+    return fail(ErrorCode::InvalidArgument, label + ": " + text, places.place(table, key));
+}
+
+Check checkName(const RunConfig& config, const KeyPlaces& places) {
+    const auto allowed = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.'; };
+    if (config.name.empty() || config.name.front() == '.' || !std::all_of(config.name.begin(), config.name.end(), allowed)) {
+        return refuse(places, "", "name", "\"" + config.name + "\" is not a run's name; use letters, digits, '-', '_' and '.', not a '.' first");
+    }
+    return {};
+}
+
+Check checkModel(const ModelConfig& model, const KeyPlaces& places) {
+    if (model.hiddenSize % model.attentionHeads != 0) {
+        return refuse(places, "model", "attention_heads",
+                      std::to_string(model.attentionHeads) + " heads do not divide " + is("hidden_size", model.hiddenSize));
+    }
+    if ((model.hiddenSize / model.attentionHeads) % 2 != 0) {
+        return refuse(places, "model", "attention_heads",
+                      "the head size, hidden_size / attention_heads = " + std::to_string(model.hiddenSize / model.attentionHeads) +
+                          ", must be even: rotary embeddings turn pairs");
+    }
+    return {};
+}
+
+Check checkRates(const RunConfig& config, const KeyPlaces& places) {
+    const OptimizerConfig& rates = config.optimizer;
+    if (rates.minimumLearningRate > rates.learningRate || rates.minimumLearningRate > rates.matrixLearningRate) {
+        return refuse(places, "optimizer", "minimum_learning_rate", "must not be above learning_rate or matrix_learning_rate");
+    }
+    const std::int64_t decay = config.schedule.tokens;
+    if (decay > 0 && config.schedule.warmupSteps * config.tokensPerStep() >= decay) {
+        return refuse(places, "schedule", "warmup_steps",
+                      std::to_string(config.schedule.warmupSteps) + " steps of " + std::to_string(config.tokensPerStep()) +
+                          " tokens are longer than the whole schedule; " + is("tokens", decay) + " must be more");
+    }
+    return {};
+}
+
+Check checkParallel(const RunConfig& config, const KeyPlaces& places) {
+    const ParallelConfig& mesh = config.parallel;
+    const ModelConfig& model = config.model;
+    struct Division {
+        std::string_view axis;
+        std::int64_t ranks;
+        std::string_view what;
+        std::int64_t value;
+    };
+    const Division divisions[] = {
+        {"tensor", mesh.tensor, "[model] attention_heads", model.attentionHeads},
+        {"tensor", mesh.tensor, "[model] ffn_hidden_size", model.ffnHiddenSize},
+        {"tensor", mesh.tensor, "[model] vocab_size", model.vocabSize},
+        {"pipeline", mesh.pipeline, "[model] layers", model.layers},
+        {"data", mesh.data, "[batch] sequences", config.batch.sequences},
+    };
+    for (const Division& division : divisions) {
+        if (division.value % division.ranks != 0) {
+            return refuse(places, "parallel", division.axis, std::to_string(division.ranks) + " does not divide " + is(division.what, division.value));
+        }
+    }
+    const std::int64_t own = config.batch.sequences / mesh.data;
+    if (config.batch.microSequences > 0 && own % config.batch.microSequences != 0) {
+        return refuse(places, "batch", "micro_sequences",
+                      std::to_string(config.batch.microSequences) + " does not divide the " + std::to_string(own) +
+                          " sequences of one data rank (sequences / [parallel] data)");
+    }
+    return {};
+}
+
+Check checkMixture(const DataConfig& data, const KeyPlaces& places) {
+    if (data.mixture.empty()) {
+        return refuse(places, "data", "mixture", "has no domain; write one line per domain, as in WebText = 60.0");
+    }
+    double sum = 0;
+    for (const auto& [domain, percent] : data.mixture) {
+        if (domain.empty() || domain.find_first_of("/ \t\"") != std::string::npos) {
+            return refuse(places, "data", "mixture", "\"" + domain + "\" is not a domain's name; use no space, quote or slash");
+        }
+        sum += percent;
+    }
+    if (std::abs(sum - 100.0) > 0.01 + 1e-9) {
+        char text[96];
+        std::snprintf(text, sizeof text, "the shares add up to %.4g %%, not to 100 (off by %+.4g)", sum, sum - 100.0);
+        return refuse(places, "data", "mixture", text);
+    }
+    return {};
+}
+
+} // namespace
+
+Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
+    if (auto check = checkName(config, places); !check) {
+        return check;
+    }
+    if (auto check = checkModel(config.model, places); !check) {
+        return check;
+    }
+    if (auto check = checkRates(config, places); !check) {
+        return check;
+    }
+    if (auto check = checkParallel(config, places); !check) {
+        return check;
+    }
+    return checkMixture(config.data, places);
+}
+
+} // namespace telehelm::config

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/config_schema.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <vector>
+
+namespace telehelm::config {
+namespace {
+
+constexpr double kBig = 9.2e18;
+
+template <auto Member> Slot at(RunConfig& config) { return &(config.*Member); }
+template <auto Section, auto Member> Slot at(RunConfig& config) { return &((config.*Section).*Member); }
+
+using R = RunConfig;
+using M = ModelConfig;
+using O = OptimizerConfig;
+
+constexpr auto kKeys = std::to_array<Key>({
+    // table, key, field, required, low, high, choices
+    {"", "name", at<&R::name>, true, 0, 0, ""},
+    {"", "description", at<&R::description>, false, 0, 0, ""},
+    {"", "seed", at<&R::seed>, false, 0, kBig, ""},
+    {"", "device", at<&R::device>, false, 0, 0, "cpu|cuda"},
+    {"", "steps", at<&R::steps>, true, 1, 1e12, ""},
+    {"model", "layers", at<&R::model, &M::layers>, true, 1, 10'000, ""},
+    {"model", "hidden_size", at<&R::model, &M::hiddenSize>, true, 2, 1'048'576, ""},
+    {"model", "attention_heads", at<&R::model, &M::attentionHeads>, true, 1, 65'536, ""},
+    {"model", "ffn_hidden_size", at<&R::model, &M::ffnHiddenSize>, true, 1, 4'194'304, ""},
+    {"model", "vocab_size", at<&R::model, &M::vocabSize>, true, 2, 16'777'216, ""},
+    {"model", "context_length", at<&R::model, &M::contextLength>, true, 2, 16'777'216, ""},
+    {"model", "rope_theta", at<&R::model, &M::ropeTheta>, false, 1, 1e12, ""},
+    {"model", "norm_epsilon", at<&R::model, &M::normEpsilon>, false, 1e-12, 1e-1, ""},
+    {"model", "input_mult", at<&R::model, &M::inputMult>, false, 1e-6, 1e6, ""},
+    {"model", "output_mult", at<&R::model, &M::outputMult>, false, 1e-6, 1e6, ""},
+    {"model", "standard_deviation", at<&R::model, &M::standardDeviation>, false, 1e-9, 10, ""},
+    {"model", "matrix_standard_deviation", at<&R::model, &M::matrixStandardDeviation>, false, 1e-9, 10, ""},
+    {"optimizer", "learning_rate", at<&R::optimizer, &O::learningRate>, false, 0, 10, ""},
+    {"optimizer", "matrix_learning_rate", at<&R::optimizer, &O::matrixLearningRate>, false, 0, 10, ""},
+    {"optimizer", "minimum_learning_rate", at<&R::optimizer, &O::minimumLearningRate>, false, 0, 10, ""},
+    {"optimizer", "beta1", at<&R::optimizer, &O::beta1>, false, 0, 0.999999, ""},
+    {"optimizer", "beta2", at<&R::optimizer, &O::beta2>, false, 0, 0.999999, ""},
+    {"optimizer", "epsilon", at<&R::optimizer, &O::epsilon>, false, 1e-20, 1, ""},
+    {"optimizer", "weight_decay", at<&R::optimizer, &O::weightDecay>, false, 0, 10, ""},
+    {"optimizer", "clip_grad", at<&R::optimizer, &O::clipGrad>, false, 0, 1e6, ""},
+    {"optimizer", "lr_scale", at<&R::optimizer, &O::lrScale>, false, 1e-6, 1e3, ""},
+    {"schedule", "type", at<&R::schedule, &ScheduleConfig::type>, false, 0, 0, "cosine|constant"},
+    {"schedule", "tokens", at<&R::schedule, &ScheduleConfig::tokens>, false, 0, 1e18, ""},
+    {"schedule", "warmup_steps", at<&R::schedule, &ScheduleConfig::warmupSteps>, false, 0, 1e12, ""},
+    {"batch", "sequences", at<&R::batch, &BatchConfig::sequences>, true, 1, 1e9, ""},
+    {"batch", "micro_sequences", at<&R::batch, &BatchConfig::microSequences>, false, 0, 1e9, ""},
+    {"data", "corpus", at<&R::data, &DataConfig::corpus>, false, 0, 0, ""},
+    {"data", "seed", at<&R::data, &DataConfig::seed>, false, 0, kBig, ""},
+    {"data", "mixture", at<&R::data, &DataConfig::mixture>, true, 0, 100, ""},
+    {"data", "skip_batches", at<&R::data, &DataConfig::skipBatches>, false, 0, 1e12, ""},
+    {"parallel", "tensor", at<&R::parallel, &ParallelConfig::tensor>, false, 1, 65'536, ""},
+    {"parallel", "pipeline", at<&R::parallel, &ParallelConfig::pipeline>, false, 1, 65'536, ""},
+    {"parallel", "data", at<&R::parallel, &ParallelConfig::data>, false, 1, 65'536, ""},
+    {"validation", "every_steps", at<&R::validation, &ValidationConfig::everySteps>, false, 0, 1e12, ""},
+    {"validation", "sequences_per_domain", at<&R::validation, &ValidationConfig::sequencesPerDomain>, false, 1, 1e9, ""},
+    {"checkpoint", "every_steps", at<&R::checkpoint, &CheckpointConfig::everySteps>, false, 0, 1e12, ""},
+    {"checkpoint", "keep_last", at<&R::checkpoint, &CheckpointConfig::keepLast>, false, 1, 1e6, ""},
+    {"checkpoint", "keep_every", at<&R::checkpoint, &CheckpointConfig::keepEvery>, false, 0, 1e12, ""},
+    {"resume", "checkpoint", at<&R::resume, &ResumeConfig::checkpoint>, false, 0, 0, ""},
+});
+
+/// Near enough to be a slip of the finger: a third of the letters, at least two.
+bool near(std::size_t distance, std::string_view word) { return distance <= std::max<std::size_t>(2, word.size() / 3); }
+
+} // namespace
+
+std::span<const Key> schema() { return kKeys; }
+
+std::size_t editDistance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> row(b.size() + 1);
+    std::iota(row.begin(), row.end(), std::size_t{0});
+    for (std::size_t i = 1; i <= a.size(); ++i) {
+        std::size_t diagonal = row[0];
+        row[0] = i;
+        for (std::size_t j = 1; j <= b.size(); ++j) {
+            const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+        }
+    }
+    return row[b.size()];
+}
+
+std::string nearestTable(std::string_view wrong) {
+    std::string best;
+    std::size_t bestDistance = SIZE_MAX;
+    for (const Key& key : schema()) {
+        const std::size_t distance = editDistance(wrong, key.table);
+        if (!key.table.empty() && distance < bestDistance && near(distance, wrong)) {
+            bestDistance = distance;
+            best = key.table;
+        }
+    }
+    return best;
+}
+
+std::string nearestKey(std::string_view table, std::string_view wrong) {
+    std::string best;
+    std::size_t bestDistance = SIZE_MAX;
+    for (const Key& key : schema()) {
+        // A key of the same table wins over an equally near one elsewhere.
+        const std::size_t distance = 2 * editDistance(wrong, key.name) + (key.table == table ? 0 : 1);
+        if (distance < bestDistance && near(distance / 2, wrong)) {
+            bestDistance = distance;
+            best = key.table == table ? std::string(key.name) : "[" + std::string(key.table) + "] " + std::string(key.name);
+            if (key.table != table && key.table.empty()) {
+                best = std::string(key.name) + " at the top of the file";
+            }
+        }
+    }
+    return best;
+}
+
+} // namespace telehelm::config
