@@ -35,7 +35,8 @@ public:
     [[nodiscard]] virtual std::int32_t vocabSize() const = 0; // 257: 256 bytes + document separator
     /// Training tokens [from, from + out.size()) of a domain, wrapping at its end.
     virtual void read(std::size_t domain, std::int64_t from, std::span<std::int32_t> out) const = 0;
-    /// The first `count` validation windows of a domain (fewer when it has fewer), always the same ones.
+    /// The first `count` validation windows of a domain (fewer when it has fewer), always the same ones and spread over its documents;
+    /// a separator among the targets stands for no byte.
     [[nodiscard]] virtual std::vector<ValidationWindow> validation(std::size_t domain, std::int64_t contextLength,
                                                                    std::int64_t count) const = 0;
     /// −Σ p ln p over the training tokens' unigram frequencies, weighted by `shares` (per domain, adds up to 1): nats per token.
@@ -72,6 +73,8 @@ public:
     /// Sequences taken from each domain in steps 1 … step.
     [[nodiscard]] virtual std::vector<std::int64_t> drawn(std::int64_t step) = 0;
 };
+/// `history` must not be empty and begins at step 1 (0 counts as 1); throws std::invalid_argument on one that change() would refuse.
+/// `from` + T + 1 tokens may pass the domain's end and wrap. One thread uses a sampler.
 [[nodiscard]] std::unique_ptr<Sampler> makeSampler(std::shared_ptr<const Corpus> corpus, std::vector<MixtureChange> history,
                                                    std::int64_t sequencesPerStep, std::int64_t contextLength);
 
