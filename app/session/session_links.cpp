@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "session/session.h"
+#include "telehelm/ipc/control_client.h"
+
+namespace telehelm::app {
+
+SessionLinks SessionLinks::real() {
+    return {[](const std::string& address) -> std::shared_ptr<ipc::ControlApi> { return ipc::makeControlClient(address); },
+            [](const std::string& endpoint) { return ipc::makeLiveSubscriber(endpoint); }};
+}
+
+} // namespace telehelm::app
