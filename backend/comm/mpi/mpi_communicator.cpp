@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/mpi/mpi_communicator.h"
+
+#include <algorithm>
+
+#include "comm/mpi/mpi_check.h"
+
+namespace telehelm::comm {
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{1} << 28; // MPI counts in int: longer buffers go in pieces
+
+MPI_Op opOf(Reduce op) { return op == Reduce::Sum ? MPI_SUM : op == Reduce::Max ? MPI_MAX : MPI_MIN; }
+
+/// Calls `piece(offset, count)` until `size` elements are done.
+template <typename Piece> void inChunks(std::size_t size, const Piece& piece) {
+    for (std::size_t from = 0; from < size; from += kChunk) {
+        piece(from, static_cast<int>(std::min(kChunk, size - from)));
+    }
+}
+
+void require(bool holds, const char* what) {
+    if (!holds) {
+        throw std::runtime_error(what);
+    }
+}
+
+} // namespace
+
+MpiCommunicator::MpiCommunicator(MPI_Comm handle, bool owned) : m_handle(handle), m_owned(owned) {
+    TELEHELM_MPI(MPI_Comm_set_errhandler(m_handle, MPI_ERRORS_RETURN));
+    TELEHELM_MPI(MPI_Comm_rank(m_handle, &m_rank));
+    TELEHELM_MPI(MPI_Comm_size(m_handle, &m_size));
+}
+
+MpiCommunicator::~MpiCommunicator() {
+    int finalized = 0;
+    if (m_owned && MPI_Finalized(&finalized) == MPI_SUCCESS && finalized == 0) {
+        MPI_Comm_free(&m_handle);
+    }
+}
+
+std::unique_ptr<Communicator> MpiCommunicator::split(int colour, int key) const {
+    MPI_Comm part = MPI_COMM_NULL;
+    TELEHELM_MPI(MPI_Comm_split(m_handle, colour, key, &part));
+    return std::make_unique<MpiCommunicator>(part, true);
+}
+
+void MpiCommunicator::allReduce(std::span<float> data, Reduce op) {
+    inChunks(data.size(), [&](std::size_t from, int count) {
+        TELEHELM_MPI(MPI_Allreduce(MPI_IN_PLACE, data.data() + from, count, MPI_FLOAT, opOf(op), m_handle));
+    });
+}
+
+void MpiCommunicator::allReduce(std::span<double> data, Reduce op) {
+    inChunks(data.size(), [&](std::size_t from, int count) {
+        TELEHELM_MPI(MPI_Allreduce(MPI_IN_PLACE, data.data() + from, count, MPI_DOUBLE, opOf(op), m_handle));
+    });
+}
+
+void MpiCommunicator::reduceScatter(std::span<const float> in, std::span<float> out) {
+    require(in.size() == out.size() * static_cast<std::size_t>(m_size), "reduceScatter: in must be size() blocks of out's length");
+    if (in.size() <= kChunk) {
+        TELEHELM_MPI(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.size()), MPI_FLOAT, MPI_SUM, m_handle));
+        return;
+    }
+    for (int root = 0; root < m_size; ++root) {
+        const float* block = in.data() + static_cast<std::size_t>(root) * out.size();
+        inChunks(out.size(), [&](std::size_t from, int count) {
+            TELEHELM_MPI(MPI_Reduce(block + from, out.data() + from, count, MPI_FLOAT, MPI_SUM, root, m_handle));
+        });
+    }
+}
+
+void MpiCommunicator::allGather(std::span<const float> in, std::span<float> out) {
+    require(out.size() == in.size() * static_cast<std::size_t>(m_size), "allGather: out must be size() blocks of in's length");
+    float* own = out.data() + static_cast<std::size_t>(m_rank) * in.size();
+    if (out.size() <= kChunk) {
+        const int count = static_cast<int>(in.size());
+        const void* from = in.data() == own ? MPI_IN_PLACE : static_cast<const void*>(in.data());
+        TELEHELM_MPI(MPI_Allgather(from, count, MPI_FLOAT, out.data(), count, MPI_FLOAT, m_handle));
+        return;
+    }
+    if (in.data() != own) {
+        std::copy(in.begin(), in.end(), own);
+    }
+    for (int root = 0; root < m_size; ++root) {
+        broadcast(std::as_writable_bytes(out.subspan(static_cast<std::size_t>(root) * in.size(), in.size())), root);
+    }
+}
+
+void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
+    inChunks(data.size(), [&](std::size_t from, int count) {
+        TELEHELM_MPI(MPI_Bcast(data.data() + from, count, MPI_BYTE, root, m_handle));
+    });
+}
+
+void MpiCommunicator::send(std::span<const std::byte> data, int to, int tag) {
+    inChunks(data.size(), [&](std::size_t from, int count) {
+        TELEHELM_MPI(MPI_Send(data.data() + from, count, MPI_BYTE, to, tag, m_handle));
+    });
+}
+
+void MpiCommunicator::recv(std::span<std::byte> data, int from, int tag) {
+    inChunks(data.size(), [&](std::size_t at, int count) {
+        TELEHELM_MPI(MPI_Recv(data.data() + at, count, MPI_BYTE, from, tag, m_handle, MPI_STATUS_IGNORE));
+    });
+}
+
+void MpiCommunicator::barrier() { TELEHELM_MPI(MPI_Barrier(m_handle)); }
+
+} // namespace telehelm::comm
