@@ -42,7 +42,7 @@ class TrainerLink {
 public:
     virtual ~TrainerLink() = default; // flushes to the spool, waits at most 2 s for acks
     virtual void emit(const char* series, const Point& point) = 0;
-    virtual void emit(Event event) = 0;
+    virtual void emit(Event event) = 0; // key and time are filled in where they are empty
     virtual void emit(CommandOutcome outcome) = 0;
     /// Progress for the heartbeat, which the link sends once a second: "step", "validating", "saving", "paused".
     virtual void setProgress(std::int64_t step, std::int64_t tokens, const std::string& phase) = 0;
