@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "store/sqlite.h"
+
+namespace telehelm::store {
+
+inline constexpr int kSchemaVersion = 1;
+
+/// Makes the tables of a new file, migrates those of an older one, refuses those of a newer one.
+[[nodiscard]] Result<void> prepareSchema(Database& db, const std::string& context);
+
+} // namespace telehelm::store

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// What telehelmd keeps: runs, attempts, series, events and commands in one SQLite file (WAL). README.md has the format.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "store/records.h"
+#include "telehelm/ipc/control_api.h"
+#include "telehelm/ipc/result.h"
+#include "telehelm/ipc/types.h"
+
+namespace telehelm::store {
+
+/// What became of one batch of an ingest().
+struct IngestedBatch {
+    bool stored = false;       // false: a duplicate, nothing changed
+    std::uint64_t ack = 0;     // every batch up to this number is durable, or lost for good
+    std::uint64_t points = 0;
+    std::vector<ipc::Command> settled; // commands that its outcomes settled
+    std::optional<Error> refused;      // e.g. its attempt is unknown
+};
+
+struct SequenceGap {
+    std::uint64_t from = 0, to = 0; // inclusive
+    bool operator==(const SequenceGap&) const = default;
+};
+
+/// Any thread; every method blocks until its work is durable or read.
+class Store {
+public:
+    static Result<std::unique_ptr<Store>> open(const std::filesystem::path& file);
+    ~Store();
+
+    // Runs and attempts.
+    Result<void> addRun(const RunRecord& run);
+    Result<std::vector<RunRecord>> runs();
+    Result<void> addAttempt(const ipc::AttemptInfo& attempt);
+    Result<std::vector<ipc::AttemptInfo>> attempts(const std::string& run); // oldest first
+    Result<std::optional<ipc::AttemptInfo>> attempt(const ipc::AttemptKey& key);
+    /// State, text, end, heard-of time and emitted count; step and tokens never go back.
+    Result<void> updateAttempt(const ipc::AttemptInfo& attempt);
+
+    // Events and commands.
+    Result<ipc::Event> addEvent(ipc::Event event); // with its id
+    Result<std::vector<ipc::Event>> events(const ipc::EventQuery& query);
+    Result<void> putCommand(const ipc::Command& command);
+    Result<std::optional<ipc::Command>> command(const std::string& id);
+    Result<std::vector<ipc::Command>> commands(const ipc::CommandQuery& query);
+    Result<std::vector<ipc::Command>> pendingCommands(const std::string& run);
+    /// The settled command, or nothing when it is unknown or was settled before.
+    Result<std::optional<ipc::Command>> settleCommand(const ipc::CommandOutcome& outcome);
+
+    // Telemetry.
+    /// Stores the batches in one transaction: points, events (which get their ids), outcomes, sequence numbers. On an Error
+    /// nothing of it is stored.
+    Result<std::vector<IngestedBatch>> ingest(std::span<ipc::TelemetryBatch> batches);
+    /// The number up to which everything is stored or lost; `firstUnacked` is the oldest batch that the trainer still has:
+    /// what is missing before it will never come.
+    Result<std::uint64_t> acknowledged(const ipc::AttemptKey& key, std::uint64_t firstUnacked);
+    Result<std::vector<SequenceGap>> gaps(const ipc::AttemptKey& key);
+    Result<std::uint64_t> pointsStored();
+
+    // History.
+    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey& key, const std::string& glob);
+    Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink);
+
+private:
+    class Impl;
+    explicit Store(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> m_impl;
+};
+
+} // namespace telehelm::store

@@ -1,0 +1,610 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store against brute force: the pyramid, queries, the EMA, lineage, exactly-once and a writer that is killed.
+#include <QTemporaryDir>
+#include <QTest>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include <csignal>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/ema.h"
+#include "store/store.h"
+
+using namespace telehelm;
+using namespace telehelm::ipc;
+
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN(), kInf = std::numeric_limits<double>::infinity();
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result)
+        qFatal("%s", result.error().text().c_str());
+    if constexpr (!std::is_void_v<T>)
+        return std::move(*result);
+}
+
+std::unique_ptr<store::Store> openStore(const QTemporaryDir& dir) {
+    return must(store::Store::open(dir.filePath("store.db").toStdString()));
+}
+
+void addAttempt(store::Store& store, const AttemptKey& key, std::uint32_t parent = 0, std::int64_t forkStep = 0) {
+    if (key.attempt == 1)
+        must(store.addRun({key.run, "test", nowUs(), ""}));
+    AttemptInfo attempt;
+    attempt.key = key;
+    attempt.parent = parent;
+    attempt.forkStep = forkStep;
+    attempt.state = AttemptState::Running;
+    must(store.addAttempt(attempt));
+}
+
+// Spikes, NaN runs, infinities, repeated values; repeated steps.
+std::vector<Point> randomPoints(std::size_t count, unsigned seed, std::int64_t firstStep = 1) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<double> noise(-1, 1);
+    std::vector<Point> points;
+    std::int64_t step = firstStep, wall = 1'700'000'000'000'000;
+    std::size_t nanRun = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto dice = random() % 1000;
+        double value = 3 + noise(random);
+        if (dice == 0)
+            value = 1e30;
+        else if (dice == 1)
+            value = kInf;
+        else if (dice == 2)
+            value = -kInf;
+        else if (dice == 3)
+            nanRun = random() % 700;
+        else if (dice < 50 && !points.empty())
+            value = points.back().value;
+        if (nanRun > 0 && nanRun--)
+            value = kNaN;
+        wall += 1000 + random() % 5000;
+        points.push_back({step, step * 4096, wall, value});
+        step += random() % 10 == 0 ? 0 : 1;
+    }
+    return points;
+}
+
+TelemetryBatch batchOf(const AttemptKey& key, std::uint64_t sequence, std::vector<SeriesBlock> series) {
+    TelemetryBatch batch;
+    batch.key = key;
+    batch.sequence = sequence;
+    batch.series = std::move(series);
+    return batch;
+}
+
+// In batches of random length.
+std::uint64_t ingest(store::Store& store, const AttemptKey& key, const std::string& name, const std::vector<Point>& points,
+                     std::uint64_t sequence = 0, unsigned seed = 1) {
+    std::mt19937 random(seed);
+    std::vector<TelemetryBatch> batches;
+    for (std::size_t at = 0; at < points.size();) {
+        const std::size_t end = std::min(points.size(), at + 1 + random() % 900);
+        batches.push_back(batchOf(key, ++sequence,
+                                  {{name, {points.begin() + static_cast<std::ptrdiff_t>(at), points.begin() + static_cast<std::ptrdiff_t>(end)}}}));
+        at = end;
+    }
+    for (const store::IngestedBatch& done : must(store.ingest(batches)))
+        if (!done.stored)
+            qFatal("a batch was taken for a duplicate");
+    return sequence;
+}
+
+// A query with its range; the axis is the step's unless told.
+SeriesQuery ask(const AttemptKey& key, const std::string& name, std::uint32_t maxBuckets, double smoothing = 0, Axis axis = Axis::Step,
+                std::int64_t from = 0, std::int64_t to = INT64_MAX) {
+    SeriesQuery query;
+    query.key = key;
+    query.names = {name};
+    query.maxBuckets = maxBuckets;
+    query.smoothing = smoothing;
+    query.axis = axis;
+    query.from = from;
+    query.to = to;
+    return query;
+}
+
+std::vector<SeriesSegment> query(store::Store& store, const SeriesQuery& query) {
+    std::vector<SeriesSegment> segments;
+    must(store.querySeries(query, [&](SeriesSegment&& segment) {
+        segments.push_back(std::move(segment));
+        return true;
+    }));
+    return segments;
+}
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+bool close(double a, double b) { return same(a, b) || std::abs(a - b) <= 1e-9 * std::max({1.0, std::abs(a), std::abs(b)}); }
+
+Bucket bruteBucket(std::span<const Point> points) {
+    Bucket b{points.front().step, points.back().step, points.front().tokens, points.back().tokens, points.front().wallUs,
+             points.back().wallUs, points.front().value, points.back().value, kInf, -kInf, 0, points.size(), 0, 0};
+    for (const Point& point : points) {
+        if (!std::isfinite(point.value)) {
+            ++b.nonFinite;
+            continue;
+        }
+        b.min = std::min(b.min, point.value);
+        b.max = std::max(b.max, point.value);
+        b.sum += point.value;
+    }
+    return b;
+}
+
+void compare(const Bucket& got, const Bucket& want) {
+    QCOMPARE(got.firstStep, want.firstStep);
+    QCOMPARE(got.lastStep, want.lastStep);
+    QCOMPARE(got.firstTokens, want.firstTokens);
+    QCOMPARE(got.lastTokens, want.lastTokens);
+    QCOMPARE(got.firstWallUs, want.firstWallUs);
+    QCOMPARE(got.lastWallUs, want.lastWallUs);
+    QVERIFY(same(got.first, want.first) && same(got.last, want.last));
+    QCOMPARE(got.min, want.min);
+    QCOMPARE(got.max, want.max);
+    QVERIFY2(close(got.sum, want.sum), qPrintable(QString("%1 != %2").arg(got.sum).arg(want.sum)));
+    QCOMPARE(got.count, want.count);
+    QCOMPARE(got.nonFinite, want.nonFinite);
+}
+
+// The expected answer of a whole-range query on one level.
+void compareLevel(const SeriesSegment& segment, const std::vector<Point>& points) {
+    const std::size_t size = std::size_t{1} << (4 * segment.level);
+    QCOMPARE(segment.buckets.size(), (points.size() + size - 1) / size);
+    for (std::size_t i = 0; i < segment.buckets.size(); ++i) {
+        compare(segment.buckets[i], bruteBucket(std::span(points).subspan(i * size, std::min(size, points.size() - i * size))));
+        if (QTest::currentTestFailed())
+            return;
+    }
+}
+
+std::vector<double> bruteEma(const std::vector<Point>& points, double weight) {
+    std::vector<double> shown;
+    EmaState state;
+    for (const Point& point : points) {
+        if (std::isfinite(point.value)) {
+            state.last = state.last * weight + (1 - weight) * point.value;
+            ++state.n;
+        }
+        shown.push_back(state.n ? state.last / (1 - std::pow(weight, static_cast<double>(state.n))) : kNaN);
+    }
+    return shown;
+}
+
+} // namespace
+
+class TestStore : public QObject {
+    Q_OBJECT
+
+private slots:
+    void everyLevelEqualsBruteForce();
+    void survivesReopening();
+    void rangesOnEveryAxis();
+    void backwardStepsAreFound();
+    void emaEqualsBruteForce();
+    void effectiveCurveFollowsLineage();
+    void duplicatesAndGaps();
+    void manySeriesThroughTheLog();
+    void outcomesSettleCommandsOnce();
+    void recordsComeBack();
+    void killedWriterLosesNothingCommitted();
+    void refusesForeignAndNewerFiles();
+};
+
+void TestStore::everyLevelEqualsBruteForce() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    const std::vector<Point> points = randomPoints(90'123, 7);
+    ingest(*store, key, "train/loss", points);
+    QSet<unsigned> levels;
+    for (const std::uint32_t buckets : {0u, 1u, 2u, 20u, 300u, 2000u, 5000u, 100'000u}) {
+        const auto segments = query(*store, ask(key, "train/loss", buckets));
+        QCOMPARE(segments.size(), std::size_t{1});
+        levels.insert(segments[0].level);
+        QVERIFY(buckets == 0 ? segments[0].level == 0 : segments[0].level == 0 || segments[0].buckets.size() >= buckets);
+        // The coarsest one: the next would have too few.
+        const std::size_t coarser = std::size_t{1} << (4 * (segments[0].level + 1));
+        QVERIFY(buckets == 0 || (points.size() + coarser - 1) / coarser < buckets || segments[0].level == 12);
+        if (segments[0].level < 6)
+            compareLevel(segments[0], points);
+        if (QTest::currentTestFailed())
+            return;
+    }
+    QVERIFY(levels.size() >= 5);
+}
+
+void TestStore::survivesReopening() {
+    QTemporaryDir dir;
+    const AttemptKey key{"r", 1};
+    std::vector<Point> points = randomPoints(70'000, 11);
+    std::uint64_t sequence = 0;
+    std::size_t at = 0;
+    // Reopened at lengths around the edges of chunks and of levels.
+    for (const std::size_t end : {5ul, 16ul, 1023ul, 1024ul, 1030ul, 4096ul, 16'384ul, 16'400ul, 33'000ul, 65'536ul, 70'000ul}) {
+        auto store = openStore(dir);
+        if (at == 0)
+            addAttempt(*store, key);
+        sequence = ingest(*store, key, "x", {points.begin() + static_cast<std::ptrdiff_t>(at), points.begin() + static_cast<std::ptrdiff_t>(end)},
+                          sequence, static_cast<unsigned>(end));
+        at = end;
+    }
+    auto store = openStore(dir);
+    for (const std::uint32_t buckets : {0u, 1u, 4u, 17u, 250u, 4000u}) {
+        const auto segments = query(*store, ask(key, "*", buckets));
+        QCOMPARE(segments.size(), std::size_t{1});
+        compareLevel(segments[0], points);
+        if (QTest::currentTestFailed())
+            return;
+    }
+    const auto info = must(store->listSeries(key, "*"));
+    QCOMPARE(info.size(), std::size_t{1});
+    QCOMPARE(info[0].points, std::uint64_t{70'000});
+    QCOMPARE(info[0].firstStep, points.front().step);
+    QCOMPARE(info[0].lastStep, points.back().step);
+    QCOMPARE(must(store->pointsStored()), std::uint64_t{70'000});
+}
+
+void TestStore::rangesOnEveryAxis() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    const std::vector<Point> points = randomPoints(40'000, 3);
+    ingest(*store, key, "x", points);
+    std::mt19937 random(5);
+    for (int round = 0; round < 120; ++round) {
+        const Axis axis = std::array{Axis::Step, Axis::Tokens, Axis::WallTime}[static_cast<std::size_t>(round) % 3];
+        const auto place = [&](const Point& p) { return axis == Axis::Step ? p.step : axis == Axis::Tokens ? p.tokens : p.wallUs; };
+        std::int64_t from = place(points[random() % points.size()]) + random() % 3 - 1, to = place(points[random() % points.size()]);
+        if (from > to)
+            std::swap(from, to);
+        const std::uint32_t buckets = std::array{0u, 10u, 200u}[random() % 3];
+        std::vector<Point> inside;
+        std::size_t first = points.size(), last = 0;
+        for (std::size_t i = 0; i < points.size(); ++i)
+            if (place(points[i]) >= from && place(points[i]) <= to) {
+                inside.push_back(points[i]);
+                first = std::min(first, i);
+                last = i;
+            }
+        const auto segments = query(*store, ask(key, "x", buckets, 0, axis, from, to));
+        if (inside.empty()) {
+            QVERIFY(segments.empty());
+            continue;
+        }
+        QCOMPARE(segments.size(), std::size_t{1});
+        const std::size_t size = std::size_t{1} << (4 * segments[0].level);
+        if (segments[0].level == 0) {
+            QCOMPARE(segments[0].buckets.size(), inside.size());
+            for (std::size_t i = 0; i < inside.size(); ++i)
+                compare(segments[0].buckets[i], bruteBucket(std::span(&inside[i], 1)));
+        } else {
+            QCOMPARE(segments[0].buckets.size(), last / size - first / size + 1);
+            for (std::size_t i = 0; i < segments[0].buckets.size(); ++i) {
+                const std::size_t start = (first / size + i) * size;
+                compare(segments[0].buckets[i], bruteBucket(std::span(points).subspan(start, std::min(size, points.size() - start))));
+            }
+        }
+        if (QTest::currentTestFailed())
+            return;
+    }
+    QVERIFY(query(*store, ask(key, "x", 2000, 0, Axis::Step, 1'000'000)).empty());
+    QVERIFY(query(*store, ask(key, "none", 10)).empty());
+    QVERIFY(!store->querySeries(ask({"unknown", 0}, "x", 10), [](auto&&) { return true; }));
+}
+
+void TestStore::backwardStepsAreFound() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    std::vector<Point> points;
+    for (std::int64_t i = 0; i < 30'000; ++i)
+        points.push_back({i % 10'000, i, i, static_cast<double>(i)}); // rolls back twice
+    ingest(*store, key, "x", points);
+    const auto segments = query(*store, ask(key, "x", 0, 0, Axis::Step, 100, 199));
+    QCOMPARE(segments.size(), std::size_t{1});
+    QCOMPARE(segments[0].buckets.size(), std::size_t{300});
+    QCOMPARE(segments[0].buckets[100].first, 10'100.0);
+}
+
+void TestStore::emaEqualsBruteForce() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    const std::vector<Point> points = randomPoints(50'000, 23);
+    std::uint64_t sequence = 0;
+    std::size_t at = 0;
+    for (const std::size_t end : {3ul, 1000ul, 20'001ul, 50'000ul}) { // growth between queries must not change anything
+        sequence = ingest(*store, key, "x", {points.begin() + static_cast<std::ptrdiff_t>(at), points.begin() + static_cast<std::ptrdiff_t>(end)}, sequence);
+        at = end;
+        const std::vector<Point> sofar(points.begin(), points.begin() + static_cast<std::ptrdiff_t>(end));
+        for (const double weight : {0.6, 0.99}) {
+            const std::vector<double> want = bruteEma(sofar, weight);
+            for (const std::uint32_t buckets : {0u, 3u, 50u, 1500u}) {
+                const auto segments = query(*store, ask(key, "x", buckets, weight));
+                std::size_t done = 0;
+                for (const Bucket& bucket : segments[0].buckets) {
+                    done += bucket.count;
+                    QVERIFY2(close(bucket.smoothed, want[done - 1]), qPrintable(QString("at %1").arg(done)));
+                }
+                QCOMPARE(done, end);
+                QVERIFY(close(store::shown(segments[0].ema, weight), want.back()));
+            }
+        }
+    }
+    // Zoomed in, it still carries all that came before.
+    const std::vector<double> want = bruteEma(points, 0.9);
+    const auto zoomed = query(*store, ask(key, "x", 100, 0.9, Axis::WallTime, points[31'111].wallUs, points[31'311].wallUs));
+    QCOMPARE(zoomed[0].buckets.size(), std::size_t{201});
+    QVERIFY(close(zoomed[0].buckets[77].smoothed, want[31'111 + 77]));
+}
+
+void TestStore::effectiveCurveFollowsLineage() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const auto straight = [](std::int64_t from, std::int64_t to, double offset) {
+        std::vector<Point> points;
+        for (std::int64_t step = from; step <= to; ++step)
+            points.push_back({step, step * 10, step * 100, static_cast<double>(step) + offset});
+        return points;
+    };
+    addAttempt(*store, {"r", 1});
+    ingest(*store, {"r", 1}, "x", straight(1, 5000, 0));
+    addAttempt(*store, {"r", 2}, 1, 4000); // a branch that was given up
+    ingest(*store, {"r", 2}, "x", straight(4001, 4500, 0.25));
+    addAttempt(*store, {"r", 3}, 1, 3000);
+    ingest(*store, {"r", 3}, "x", straight(3001, 6000, 0.5));
+    std::vector<Point> effective = straight(1, 3000, 0);
+    for (const Point& point : straight(3001, 6000, 0.5))
+        effective.push_back(point);
+    const std::vector<double> ema = bruteEma(effective, 0.97);
+
+    for (const std::uint32_t buckets : {0u, 100u, 3u}) {
+        const auto segments = query(*store, ask({"r", 0}, "x", buckets, 0.97));
+        QCOMPARE(segments.size(), std::size_t{2});
+        QCOMPARE(segments[0].key.attempt, 1u);
+        QCOMPARE(segments[1].key.attempt, 3u);
+        QCOMPARE(segments[0].buckets.back().lastStep, std::int64_t{3000}); // the bucket at the fork is cut there
+        QCOMPARE(segments[1].buckets.front().firstStep, std::int64_t{3001});
+        std::uint64_t count = 0;
+        double sum = 0, want = 0;
+        for (const SeriesSegment& segment : segments)
+            for (const Bucket& bucket : segment.buckets) {
+                count += bucket.count;
+                sum += bucket.sum;
+                QVERIFY(close(bucket.smoothed, ema[count - 1]));
+            }
+        for (const Point& point : effective)
+            want += point.value;
+        QCOMPARE(count, std::uint64_t{6000});
+        QVERIFY(close(sum, want));
+    }
+    SeriesQuery withSuperseded = ask({"r", 0}, "x", 50);
+    withSuperseded.includeSuperseded = true;
+    const auto all = query(*store, withSuperseded);
+    std::map<std::pair<std::uint32_t, bool>, std::uint64_t> counts;
+    for (const SeriesSegment& segment : all)
+        for (const Bucket& bucket : segment.buckets)
+            counts[{segment.key.attempt, segment.superseded}] += bucket.count;
+    const std::map<std::pair<std::uint32_t, bool>, std::uint64_t> want = {{{1, false}, 3000}, {{1, true}, 2000}, {{2, true}, 500}, {{3, false}, 3000}};
+    QCOMPARE(counts, want);
+    const auto one = query(*store, ask({"r", 2}, "x", 0));
+    QCOMPARE(one.size(), std::size_t{1});
+    QVERIFY(one[0].superseded);
+    QCOMPARE(one[0].buckets.size(), std::size_t{500});
+}
+
+void TestStore::duplicatesAndGaps() {
+    QTemporaryDir dir;
+    const AttemptKey key{"r", 1};
+    const auto send = [&](store::Store& store, std::uint64_t sequence) {
+        std::vector<TelemetryBatch> batches = {batchOf(key, sequence, {{"x", {{static_cast<std::int64_t>(sequence), 0, 0, 1.0}}}})};
+        return must(store.ingest(batches)).front();
+    };
+    {
+        auto store = openStore(dir);
+        addAttempt(*store, key);
+        QCOMPARE(send(*store, 1).ack, std::uint64_t{1});
+        QCOMPARE(send(*store, 2).ack, std::uint64_t{2});
+        QVERIFY(!send(*store, 2).stored);
+        QCOMPARE(send(*store, 6).ack, std::uint64_t{2}); // 3, 4, 5 may still come
+        QCOMPARE(must(store->gaps(key)), (std::vector<store::SequenceGap>{{3, 5}}));
+    }
+    auto store = openStore(dir);
+    QCOMPARE(must(store->acknowledged(key, 3)), std::uint64_t{2});
+    QVERIFY(send(*store, 4).stored);
+    QVERIFY(!send(*store, 4).stored);
+    QVERIFY(!send(*store, 6).stored);
+    QCOMPARE(must(store->gaps(key)), (std::vector<store::SequenceGap>{{3, 3}, {5, 5}}));
+    QCOMPARE(must(store->acknowledged(key, 5)), std::uint64_t{4}); // 3 is lost for good, 5 is still held
+    QCOMPARE(send(*store, 5).ack, std::uint64_t{6});
+    QCOMPARE(must(store->gaps(key)), (std::vector<store::SequenceGap>{{3, 3}}));
+    QCOMPARE(must(store->pointsStored()), std::uint64_t{5});
+    QCOMPARE(must(store->attempt(key))->lastSequence, std::uint64_t{6});
+    std::vector<TelemetryBatch> foreign = {batchOf({"other", 1}, 1, {})};
+    QVERIFY(must(store->ingest(foreign)).front().refused.has_value());
+}
+
+void TestStore::manySeriesThroughTheLog() {
+    // Long enough that the log is folded into snapshots several times; one series grows slowly, one stops.
+    QTemporaryDir dir;
+    const AttemptKey key{"r", 1};
+    std::vector<std::vector<Point>> want(60);
+    std::uint64_t sequence = 0;
+    for (int part = 0; part < 4; ++part) {
+        auto store = openStore(dir);
+        if (part == 0)
+            addAttempt(*store, key);
+        std::vector<TelemetryBatch> batches;
+        for (int i = 0; i < 3000; ++i) {
+            std::vector<SeriesBlock> blocks;
+            const std::int64_t step = part * 3000 + i;
+            for (std::size_t s = 0; s < want.size(); ++s) {
+                if ((s == 0 && i % 100 != 0) || (s == 1 && part > 1))
+                    continue;
+                const Point point{step, step * 2, step * 1000 + static_cast<std::int64_t>(s), std::sin(static_cast<double>(step) + static_cast<double>(s))};
+                blocks.push_back({"s" + std::to_string(s), {point}});
+                want[s].push_back(point);
+            }
+            batches.push_back(batchOf(key, ++sequence, std::move(blocks)));
+        }
+        must(store->ingest(batches));
+    }
+    auto store = openStore(dir);
+    for (std::size_t s = 0; s < want.size(); ++s) {
+        for (const std::uint32_t buckets : {0u, 40u}) {
+            const auto segments = query(*store, ask(key, "s" + std::to_string(s), buckets));
+            compareLevel(segments.at(0), want[s]);
+            if (QTest::currentTestFailed())
+                return;
+        }
+    }
+}
+
+void TestStore::outcomesSettleCommandsOnce() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    Command command;
+    command.id = newUuid();
+    command.key = key;
+    command.kind = CommandKind::SetMixture;
+    command.mixture = {{"Code", 0.25}, {"WebText", 0.75}};
+    command.restart.emplace();
+    command.restart->checkpointStep = 7;
+    command.restart->lrScale = 0.5;
+    command.restart->mixture = Mixture{{"Code", 1.0}};
+    command.state = CommandState::Accepted;
+    command.requestedUs = 5;
+    must(store->putCommand(command));
+    QVERIFY(must(store->command(command.id)) == command);
+    QCOMPARE(must(store->pendingCommands("r")).size(), std::size_t{1});
+    std::vector<TelemetryBatch> batches = {batchOf(key, 1, {})};
+    batches[0].outcomes = {{command.id, CommandState::Applied, 12, "done"}};
+    auto done = must(store->ingest(batches));
+    QCOMPARE(done[0].settled.size(), std::size_t{1});
+    QCOMPARE(done[0].settled[0].appliedStep, std::int64_t{12});
+    QVERIFY(must(store->pendingCommands("r")).empty());
+    QVERIFY(!must(store->settleCommand({command.id, CommandState::Failed, -1, "late"})).has_value());
+    QVERIFY(must(store->command(command.id))->state == CommandState::Applied);
+    QCOMPARE(must(store->commands({"r", 0, 0})).size(), std::size_t{1});
+}
+
+void TestStore::recordsComeBack() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    must(store->addRun({"r", "what it is", 42, "uuid"}));
+    AttemptInfo attempt;
+    attempt.key = {"r", 1};
+    attempt.configToml = "name = \"r\"\n";
+    attempt.runDir = "/somewhere";
+    attempt.startedUs = 9;
+    must(store->addAttempt(attempt));
+    attempt.state = AttemptState::Failed;
+    attempt.stateText = "rank 1 died";
+    attempt.pointsEmitted = 77;
+    must(store->updateAttempt(attempt));
+    const auto back = must(store->attempts("r"));
+    QCOMPARE(back.size(), std::size_t{1});
+    QVERIFY(back[0].state == AttemptState::Failed && back[0].stateText == "rank 1 died" && back[0].pointsEmitted == 77);
+    QCOMPARE(back[0].configToml, attempt.configToml);
+    for (int i = 0; i < 5; ++i) {
+        Event event;
+        event.key = attempt.key;
+        event.text = "note " + std::to_string(i);
+        event.facts = {{"by", "me"}};
+        QCOMPARE(must(store->addEvent(event)).id, std::int64_t{i + 1});
+    }
+    QCOMPARE(must(store->events({"r", 0, 0})).size(), std::size_t{5});
+    const auto newest = must(store->events({"r", 1, 2}));
+    QCOMPARE(newest.size(), std::size_t{2});
+    QCOMPARE(newest[0].text, std::string("note 3"));
+    QCOMPARE(newest[1].facts.at("by"), std::string("me"));
+    QVERIFY(must(store->events({"other", 0, 0})).empty());
+}
+
+void TestStore::killedWriterLosesNothingCommitted() {
+    QTemporaryDir dir;
+    const AttemptKey key{"r", 1};
+    { addAttempt(*openStore(dir), key); }
+    for (int round = 0; round < 4; ++round) {
+        int acks[2];
+        QCOMPARE(pipe(acks), 0);
+        const pid_t child = fork();
+        if (child == 0) { // writes until it is killed, and tells what was durable
+            auto store = store::Store::open(dir.filePath("store.db").toStdString());
+            std::uint64_t sequence = must((*store)->acknowledged(key, 0));
+            for (;;) {
+                std::vector<TelemetryBatch> batches;
+                for (int i = 0; i < 20; ++i) {
+                    ++sequence;
+                    std::vector<Point> points;
+                    for (std::int64_t p = 0; p < 50; ++p) {
+                        const auto n = static_cast<std::int64_t>(sequence - 1) * 50 + p;
+                        points.push_back({n, n, n, static_cast<double>(n)});
+                    }
+                    batches.push_back(batchOf(key, sequence, {{"x", std::move(points)}}));
+                }
+                const std::uint64_t acked = must((*store)->ingest(batches)).back().ack;
+                if (write(acks[1], &acked, sizeof acked) != sizeof acked)
+                    _exit(1);
+            }
+        }
+        ::close(acks[1]);
+        std::uint64_t acked = 0, next = 0;
+        for (int i = 0; i < 15 + round * 7 && read(acks[0], &next, sizeof next) == sizeof next; ++i)
+            acked = next;
+        ::kill(child, SIGKILL);
+        while (read(acks[0], &next, sizeof next) == sizeof next)
+            acked = next;
+        ::close(acks[0]);
+        QCOMPARE(waitpid(child, nullptr, 0), child);
+        auto store = openStore(dir);
+        const std::uint64_t last = must(store->attempt(key))->lastSequence;
+        QVERIFY2(acked > 0 && last >= acked, "an acknowledged batch is gone");
+        std::vector<Point> want;
+        for (std::int64_t n = 0; n < static_cast<std::int64_t>(last) * 50; ++n)
+            want.push_back({n, n, n, static_cast<double>(n)});
+        for (const std::uint32_t buckets : {0u, 50u}) {
+            const auto segments = query(*store, ask(key, "x", buckets));
+            compareLevel(segments.at(0), want);
+            if (QTest::currentTestFailed())
+                return;
+        }
+    }
+}
+
+void TestStore::refusesForeignAndNewerFiles() {
+    QTemporaryDir dir;
+    { openStore(dir); }
+    const std::string path = dir.filePath("store.db").toStdString();
+    {
+        store::Database db(path, store::Database::Mode::ReadWrite);
+        db.execute("PRAGMA user_version=99");
+    }
+    const auto newer = store::Store::open(path);
+    QVERIFY(!newer && newer.error().code == ErrorCode::VersionMismatch);
+    QFile foreign(dir.filePath("foreign.db"));
+    QVERIFY(foreign.open(QIODevice::WriteOnly));
+    foreign.write(QByteArray(10'000, 'x'));
+    foreign.close();
+    const auto other = store::Store::open(foreign.fileName().toStdString());
+    QVERIFY(!other && other.error().code == ErrorCode::DataLoss);
+    QVERIFY(!store::Store::open("/proc/nowhere/store.db"));
+}
+
+QTEST_GUILESS_MAIN(TestStore)
+#include "tst_store.moc"
