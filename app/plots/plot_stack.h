@@ -3,71 +3,24 @@
 // The only door to QCustomPlot: callers hand over plain values and never see its types. GUI thread only.
 #pragma once
 
-#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <QString>
 #include <QWidget>
 
+#include "plots/plot_types.h"
 #include "theme/theme.h"
 
 namespace telehelm::app::plots {
-
-enum class XKind { Step, Tokens, WallTime };
-enum class ValueFormat { Loss, GradNorm, LearningRate, Count, Percent, Bpb };
-
-/// One curve of one strip. x ascends; every vector has x's length (lo/hi may be empty: no envelope). NaN or Inf in y, lo or hi is
-/// drawn as a critical mark at the top, never swallowed.
-struct Curve {
-    QString id;    // "run/series", stable
-    QString label; // short, for the title
-    int slot = 0;  // run colour
-    bool focused = true;
-    bool validation = false; // dotted with hollow circles
-    bool superseded = false; // dotted at 60 %
-    std::vector<double> x, y, lo, hi;
-    std::vector<double> nonFiniteX;
-};
-
-struct ReferenceLine {
-    QString label;
-    double value = 0;
-    int dash = 0; // 0 Llama2-70B, 1 Llama3-70B, 2 Qwen1.5-72B, 3 Tele-FLM 52B
-};
-
-struct Band {
-    double from = 0, to = 0;
-    QColor colour;
-};
-
-struct Gap {
-    double from = 0, to = 0;
-    QString label;
-    bool repaired = false;
-};
-
-struct Flag {
-    qint64 id = 0;
-    double x = 0;
-    QChar letter;        // 'M', 'R', '×', 'S', …; null: a checkpoint's 3 px square
-    QColor colour;
-    bool filled = false; // critical
-    QString text;        // tooltip and accessible name
-};
-
-struct StripSpec {
-    QString title, unit;
-    ValueFormat format = ValueFormat::Loss;
-    bool logY = false;
-    double heightShare = 1;
-    bool valueTag = false; // newest value on the right axis
-};
 
 class PlotStack : public QWidget {
     Q_OBJECT
 public:
     PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool eventLane, QWidget* parent = nullptr);
+    PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool eventLane, const StackOptions& options,
+              QWidget* parent = nullptr);
     ~PlotStack() override;
 
     void setCurves(int strip, std::vector<Curve> curves); // replots within 100 ms
@@ -75,23 +28,58 @@ public:
     void setBands(int strip, std::vector<Band> bands);
     void setGaps(std::vector<Gap> gaps);
     void setFlags(std::vector<Flag> flags);
+    void setTitleNotes(int strip, std::vector<TitleNote> notes);
+    void setTitleText(int strip, const QString& title, const QString& unit = {});
+    /// A second scale at the right: right value = left value × factor. 0: none.
+    void setRightScale(int strip, double factor, ValueFormat format);
+    /// Said in the middle of a strip that has no points.
+    void setEmptyText(int strip, const QString& headline, const QString& sentence);
     void setXKind(XKind kind);
     void setXRange(double from, double to);
     void setLogY(int strip, bool on);
+    [[nodiscard]] bool logY(int strip) const;
     void setEnvelopeVisible(bool on);
     void setReferencesVisible(bool on);
     void setFlagsVisible(bool on);
     void setStale(bool on); // value tags with dashed outline
+    /// Curves of other runs drop to 35 %; empty: all alike. A curve belongs to the run that its id starts with.
+    void setHighlightedRun(const QString& run);
     void resetY();
     [[nodiscard]] std::pair<double, double> xRange() const;
-    [[nodiscard]] int plotWidthPx() const; // of the axis rectangle: how many buckets to ask for
-    [[nodiscard]] QWidget* canvas() const; // for tests that click and grab
+    [[nodiscard]] std::pair<double, double> yRange(int strip) const;
+    [[nodiscard]] int plotWidthPx() const;   // of the axis rectangle: how many buckets to ask for
+    [[nodiscard]] QRect plotRect(int strip) const; // of the axis rectangle, in the canvas
+    [[nodiscard]] QWidget* canvas() const;   // for tests that click and grab
+
+    // Crosshair: linked plots pass it on to each other; setCursor() does not emit cursorMoved().
+    void setCursor(double x);
+    [[nodiscard]] double cursor() const;
+    void moveCursorBySamples(int samples); // emits cursorMoved()
+    [[nodiscard]] std::vector<CurveValue> valuesAt(int strip, double x) const; // NaN: newest
+
+    // Zoom history; each user zoom goes on it.
+    void zoomX(double factor);
+    void zoomTo(double from, double to); // as if the user had done it
+    void back();
+    void forward();
+    [[nodiscard]] bool canGoBack() const;
+    [[nodiscard]] bool canGoForward() const;
+
+    [[nodiscard]] bool savePng(const QString& path);
+    [[nodiscard]] bool saveSvg(const QString& path);
+    [[nodiscard]] bool savePdf(const QString& path);
+    void replotNow(); // tests and screenshots
 
 signals:
     void xRangeChanged(double from, double to); // by the user: zoom, pan, rectangle
     void cursorMoved(double x);                 // NaN when it leaves
     void flagClicked(qint64 id);
     void resetRequested();
+    void historyChanged();
+    void plotWidthChanged();
+
+protected:
+    void keyPressEvent(QKeyEvent* event) override;
 
 private:
     struct Private;

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "plots/paint_guides.h"
+
+#include <array>
+#include <cmath>
+
+#include <QPainterPath>
+
+#include "plots/columns.h"
+#include "plots/value_text.h"
+
+namespace telehelm::app::plots {
+
+namespace {
+
+const std::array<QVector<qreal>, 4>& referenceDashes() {
+    static const std::array<QVector<qreal>, 4> dashes{QVector<qreal>{7, 3}, {2, 2.5}, {7, 3, 2, 3}, {11, 3}};
+    return dashes;
+}
+
+/// Rectangles that a label must not cover: the curves' points near the right and left end, and labels set before.
+bool touchesCurve(const Strip& strip, const QRectF& box) {
+    for (const Curve& curve : strip.curves) {
+        const double from = strip.frame.xAt(box.left()), to = strip.frame.xAt(box.right());
+        const auto [first, last] = visibleSamples(curve, from, to);
+        for (std::size_t i = first; i < last; ++i)
+            if (const double y = strip.frame.yPx(curve.y[i]); y > box.top() - 2 && y < box.bottom() + 2)
+                return true;
+    }
+    return false;
+}
+
+bool free(const Strip& strip, const QRectF& box, const std::vector<QRectF>& taken) {
+    for (const QRectF& other : taken)
+        if (other.intersects(box))
+            return false;
+    return strip.frame.rect.contains(box) && !touchesCurve(strip, box);
+}
+
+/// Right above the line, right below, left above, left below; the first free one.
+QRectF placeLabel(const Strip& strip, double y, const QSizeF& size, const std::vector<QRectF>& taken) {
+    const QRectF& rect = strip.frame.rect;
+    const double right = rect.right() - 3 - size.width(), left = rect.left() + 4;
+    const double middle = rect.center().x() - size.width() / 2;
+    for (double x : {right, left, middle})
+        for (double top : {y - size.height() - 1, y + 1})
+            if (const QRectF box({x, top}, size); free(strip, box, taken))
+                return box;
+    const double top = std::clamp(y - size.height() - 1, rect.top(), rect.bottom() - size.height());
+    return {{right, top}, size};
+}
+
+void haloText(QPainter& painter, const QRectF& box, const QString& text, const QColor& colour, const QColor& halo) {
+    QPainterPath path;
+    path.addText(box.left(), box.bottom() - painter.fontMetrics().descent(), painter.font(), text);
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.strokePath(path, QPen(halo, 3, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
+    painter.setPen(colour);
+    painter.drawText(QPointF(box.left(), box.bottom() - painter.fontMetrics().descent()), text);
+}
+
+/// References beyond the border keep a word and an arrow at it, in one row.
+void paintEdgeLabels(QPainter& painter, const Strip& strip, const Look& look, const std::vector<const ReferenceLine*>& beyond, bool above) {
+    if (beyond.empty())
+        return;
+    QString text = above ? QStringLiteral("↑ ") : QStringLiteral("↓ ");
+    for (const ReferenceLine* line : beyond)
+        text += (line == beyond.front() ? QString() : QStringLiteral(", ")) + line->label + QLatin1Char(' ') +
+                QString::number(line->value, 'f', 3);
+    const QRectF& rect = strip.frame.rect;
+    text = painter.fontMetrics().elidedText(text, Qt::ElideRight, static_cast<int>(rect.width()) - 8);
+    const double width = painter.fontMetrics().horizontalAdvance(text), height = painter.fontMetrics().height();
+    haloText(painter, {rect.right() - 3 - width, above ? rect.top() + 1 : rect.bottom() - 1 - height, width, height}, text,
+             look.theme.tx3, look.theme.plot);
+}
+
+struct Pen {
+    QPainter& painter;
+    double x, baseline, right;
+
+    bool text(const QString& words, const QFont& font, const QColor& colour, double after) {
+        painter.setFont(font);
+        const double width = painter.fontMetrics().horizontalAdvance(words);
+        if (x + width > right)
+            return false;
+        painter.setPen(colour);
+        painter.drawText(QPointF(x, baseline), words);
+        x += width + after;
+        return true;
+    }
+};
+
+void paintSwatch(QPainter& painter, const Look& look, const Curve& curve, double x, double y) {
+    painter.setRenderHint(QPainter::Antialiasing);
+    painter.setPen(QPen(look.theme.slot(curve.slot), curve.validation ? 1.2 : 2));
+    painter.drawLine(QPointF(x, y), QPointF(x + 16, y));
+    if (curve.validation) {
+        painter.setBrush(look.theme.plot);
+        painter.drawEllipse(QPointF(x + 8, y), 2.6, 2.6);
+    }
+}
+
+bool paintLegend(Pen& pen, const Strip& strip, const Look& look, const Curve& curve, double cursor) {
+    const CurveValue value = readCurve(curve, cursor);
+    const bool none = std::isnan(value.value) && std::isnan(value.smoothed) && curve.x.empty();
+    const bool beyond = !std::isnan(cursor) && !curve.x.empty() && cursor > curve.x.back() + (strip.frame.to - strip.frame.from) * 0.01;
+    if (pen.x + 60 > pen.right)
+        return false;
+    paintSwatch(pen.painter, look, curve, pen.x, pen.baseline - 4);
+    pen.x += 22;
+    if (!pen.text(curve.label, look.caption, look.theme.tx2, 6))
+        return false;
+    const QString words = none || (beyond && !curve.focused) ? QStringLiteral("–") : valueText(strip.spec.format, value.value);
+    pen.text(words, look.number, look.theme.tx, 7);
+    if (curve.focused && !curve.validation && !value.latest && !curve.lo.empty()) {
+        QString quiet = QObject::tr("min %1, max %2").arg(valueText(strip.spec.format, value.min), valueText(strip.spec.format, value.max));
+        if (strip.spec.format == ValueFormat::Loss)
+            quiet.prepend(QObject::tr("smoothed %1, ").arg(valueText(strip.spec.format, value.smoothed)));
+        pen.text(quiet, look.captionNumber, look.theme.tx3, 7);
+    }
+    if (curve.focused && strip.rightFactor > 0 && !none)
+        pen.text(QStringLiteral("MFU %1").arg(valueText(strip.rightFormat, value.value * strip.rightFactor)), look.captionNumber,
+                 look.theme.tx3, 7);
+    pen.x += 6;
+    return true;
+}
+
+void paintCompactTitle(QPainter& painter, const Strip& strip, const Look& look, double cursor, double baseline) {
+    painter.setFont(look.title);
+    painter.setPen(look.theme.tx);
+    painter.drawText(QPointF(strip.outer.left() + 2, baseline), strip.spec.title);
+    for (const Curve& curve : strip.curves) {
+        if (!curve.focused || curve.superseded || curve.x.empty())
+            continue;
+        const QString text = valueText(strip.spec.format, readCurve(curve, cursor).value);
+        painter.setFont(look.number);
+        painter.drawText(QPointF(strip.frame.rect.right() - painter.fontMetrics().horizontalAdvance(text), baseline), text);
+        return;
+    }
+}
+
+} // namespace
+
+void paintBands(QPainter& painter, const Strip& strip) {
+    for (const Band& band : strip.bands) {
+        QColor colour = band.colour;
+        colour.setAlphaF(0.10F);
+        painter.fillRect(QRectF(QPointF(strip.frame.xPx(band.from), strip.frame.rect.top()),
+                                QPointF(strip.frame.xPx(band.to), strip.frame.rect.bottom())),
+                         colour);
+    }
+}
+
+void paintGaps(QPainter& painter, const Strip& strip, const Look& look, const std::vector<Gap>& gaps, bool withLabels) {
+    const QRectF& rect = strip.frame.rect;
+    for (const Gap& gap : gaps) {
+        const QRectF box(QPointF(std::max(rect.left(), strip.frame.xPx(gap.from)), rect.top()),
+                         QPointF(std::min(rect.right(), std::max(strip.frame.xPx(gap.to), strip.frame.xPx(gap.from) + 2)), rect.bottom()));
+        if (box.width() <= 0)
+            continue;
+        painter.save();
+        painter.setClipRect(box, Qt::IntersectClip);
+        painter.setRenderHint(QPainter::Antialiasing);
+        painter.setPen(QPen(look.theme.axis, 1));
+        for (double x = box.left() - box.height(); x < box.right(); x += 7)
+            painter.drawLine(QPointF(x, box.bottom()), QPointF(x + box.height(), box.top()));
+        painter.restore();
+        if (!withLabels || gap.label.isEmpty())
+            continue;
+        painter.setFont(look.caption);
+        const double width = painter.fontMetrics().horizontalAdvance(gap.label), height = painter.fontMetrics().height();
+        const double left = box.left() - 6 - width > rect.left() ? box.left() - 6 - width : box.right() + 6;
+        haloText(painter, {left, rect.top() + 4, width, height}, gap.label, look.theme.tx2, look.theme.plot);
+    }
+}
+
+void paintReferences(QPainter& painter, const Strip& strip, const Look& look) {
+    if (!look.references)
+        return;
+    std::vector<const ReferenceLine*> above, below;
+    std::vector<QRectF> taken;
+    painter.setFont(look.caption);
+    for (const ReferenceLine& line : strip.references) {
+        if (line.value > strip.frame.yHigh || line.value < strip.frame.yLow) {
+            (line.value > strip.frame.yHigh ? above : below).push_back(&line);
+            continue;
+        }
+        const double y = std::round(strip.frame.yPx(line.value)) + 0.5;
+        QPen pen(look.theme.tx3, 1);
+        pen.setDashPattern(referenceDashes()[static_cast<std::size_t>(line.dash) % referenceDashes().size()]);
+        pen.setCapStyle(Qt::FlatCap);
+        painter.setRenderHint(QPainter::Antialiasing, false);
+        painter.setPen(pen);
+        painter.drawLine(QPointF(strip.frame.rect.left(), y), QPointF(strip.frame.rect.right(), y));
+        const QSizeF size(painter.fontMetrics().horizontalAdvance(line.label), painter.fontMetrics().ascent() + 2);
+        const QRectF box = placeLabel(strip, y, size, taken);
+        taken.push_back(box);
+        haloText(painter, box, line.label, look.theme.tx2, look.theme.plot);
+    }
+    paintEdgeLabels(painter, strip, look, above, true);
+    paintEdgeLabels(painter, strip, look, below, false);
+}
+
+void paintPoles(QPainter& painter, const Strip& strip, const std::vector<Flag>& flags) {
+    painter.setRenderHint(QPainter::Antialiasing, false);
+    for (const Flag& flag : flags) {
+        if (flag.letter.isNull() || flag.x < strip.frame.from || flag.x > strip.frame.to)
+            continue;
+        QColor colour = flag.colour;
+        colour.setAlphaF(0.55F);
+        QPen pen(colour, 1);
+        pen.setCapStyle(Qt::FlatCap);
+        if (!flag.filled)
+            pen.setDashPattern({3, 3});
+        painter.setPen(pen);
+        const double px = std::floor(strip.frame.xPx(flag.x)) + 0.5;
+        painter.drawLine(QPointF(px, strip.frame.rect.top()), QPointF(px, strip.frame.rect.bottom()));
+    }
+}
+
+void paintEmptyText(QPainter& painter, const Strip& strip, const Look& look) {
+    if (!strip.empty() || strip.emptyHeadline.isEmpty())
+        return;
+    const QRectF& rect = strip.frame.rect;
+    painter.setFont(look.title);
+    const double line = painter.fontMetrics().height() + 3;
+    const bool both = rect.height() > 2 * line && !strip.emptySentence.isEmpty();
+    const double top = rect.center().y() - (both ? line : line / 2);
+    painter.setPen(look.theme.tx);
+    painter.drawText(QRectF(rect.left() + 6, top, rect.width() - 12, line), Qt::AlignCenter,
+                     painter.fontMetrics().elidedText(strip.emptyHeadline, Qt::ElideRight, static_cast<int>(rect.width()) - 12));
+    if (!both)
+        return;
+    painter.setFont(look.caption);
+    painter.setPen(look.theme.tx2);
+    painter.drawText(QRectF(rect.left() + 6, top + line, rect.width() - 12, rect.bottom() - top - line),
+                     Qt::AlignHCenter | Qt::AlignTop | Qt::TextWordWrap, strip.emptySentence);
+}
+
+void paintTitle(QPainter& painter, const Strip& strip, const Look& look, double cursor, bool compact) {
+    const double baseline = strip.frame.rect.top() - 7;
+    if (compact)
+        return paintCompactTitle(painter, strip, look, cursor, baseline);
+    Pen pen{painter, strip.outer.left() + 8, baseline, strip.frame.rect.right()};
+    if (!strip.spec.title.isEmpty())
+        pen.text(strip.spec.title, look.title, look.theme.tx, 6);
+    QString unit = strip.spec.unit;
+    if (strip.spec.logY)
+        unit += unit.isEmpty() ? QObject::tr("log") : QObject::tr(", log");
+    if (strip.tickUnit != 1 && strip.tickUnit > 0) {
+        static const QString kSuperscripts = QStringLiteral("⁰¹²³⁴⁵⁶⁷⁸⁹");
+        unit += QStringLiteral(" × 10");
+        for (const QChar& digit : QString::number(std::lround(std::log10(strip.tickUnit))))
+            unit += digit == QLatin1Char('-') ? QChar(0x207B) : kSuperscripts[digit.digitValue()];
+    }
+    if (!unit.isEmpty())
+        pen.text(unit.trimmed(), look.caption, look.theme.tx3, 12);
+    for (const Curve& curve : strip.curves)
+        if (!curve.superseded && !paintLegend(pen, strip, look, curve, cursor))
+            return;
+    for (const TitleNote& note : strip.notes) {
+        if (!note.label.isEmpty() && !pen.text(note.label, look.caption, look.theme.tx2, 5))
+            return;
+        if (!note.value.isEmpty() && !pen.text(note.value, look.number, look.theme.tx, 6))
+            return;
+        if (!note.quiet.isEmpty() && !pen.text(note.quiet, look.captionNumber, look.theme.tx3, 6))
+            return;
+        pen.x += 6;
+    }
+}
+
+} // namespace telehelm::app::plots

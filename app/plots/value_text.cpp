@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "plots/value_text.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include <QCoreApplication>
+#include <QDateTime>
+#include <QLocale>
+#include <QTimeZone>
+
+namespace telehelm::app::plots {
+
+namespace {
+
+struct Suffix {
+    double unit;
+    const char* text;
+};
+
+QString fixed(double value, int decimals) {
+    QString text = QString::number(value, 'f', std::clamp(decimals, 0, 9));
+    return text.replace(QLatin1Char('-'), QChar(0x2212));
+}
+
+template <std::size_t N>
+QString withSuffix(double value, int decimals, const std::array<Suffix, N>& suffixes) {
+    for (const Suffix& suffix : suffixes)
+        if (std::abs(value) >= suffix.unit * (1 - 1e-12))
+            return fixed(value / suffix.unit, decimals) + QLatin1String(suffix.text);
+    return fixed(value, std::abs(value) == std::floor(std::abs(value)) ? 0 : decimals);
+}
+
+/// Decimals that tell two ticks apart.
+int decimalsFor(double tickStep) {
+    if (!(tickStep > 0))
+        return 0;
+    int decimals = std::max(0, static_cast<int>(-std::floor(std::log10(tickStep) + 1e-9)));
+    const double scaled = tickStep * std::pow(10.0, decimals);
+    return std::abs(scaled - std::round(scaled)) > 1e-6 ? decimals + 1 : decimals;
+}
+
+double siUnit(double value) {
+    const double magnitude = std::abs(value);
+    for (double unit : {1e12, 1e9, 1e6, 1e3})
+        if (magnitude >= unit * (1 - 1e-12))
+            return unit;
+    return 1;
+}
+
+QString timeTick(double us, double tickStep) {
+    const QDateTime time = QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(us / 1000), QTimeZone::utc());
+    const QLocale locale = QLocale::c();
+    if (tickStep < 60e6)
+        return locale.toString(time, QStringLiteral("HH:mm:ss"));
+    if (tickStep < 6 * 3600e6)
+        return locale.toString(time, time.time().hour() == 0 && time.time().minute() == 0 ? QStringLiteral("MMM d")
+                                                                                       : QStringLiteral("HH:mm"));
+    return locale.toString(time, tickStep < 86400e6 ? QStringLiteral("MMM d HH:mm") : QStringLiteral("MMM d"));
+}
+
+} // namespace
+
+QString groupedText(qint64 number) {
+    static const QLocale locale(QLocale::English, QLocale::UnitedStates);
+    return locale.toString(number).replace(QLatin1Char('-'), QChar(0x2212));
+}
+
+QString countText(double value, int decimals) {
+    static constexpr std::array<Suffix, 3> kSuffixes{{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}}};
+    return withSuffix(value, decimals, kSuffixes);
+}
+
+QString tokensText(double tokens, int decimals) {
+    static constexpr std::array<Suffix, 4> kSuffixes{{{1e12, " T"}, {1e9, " B"}, {1e6, " M"}, {1e3, " k"}}};
+    return withSuffix(tokens, decimals, kSuffixes);
+}
+
+QString valueText(ValueFormat format, double value) {
+    if (std::isnan(value))
+        return QStringLiteral("NaN");
+    if (std::isinf(value))
+        return value > 0 ? QStringLiteral("+Inf") : QStringLiteral("−Inf");
+    switch (format) {
+    case ValueFormat::Loss:
+    case ValueFormat::GradNorm:
+    case ValueFormat::Bpb:
+        return fixed(value, 3);
+    case ValueFormat::LearningRate: {
+        if (value == 0)
+            return QStringLiteral("0");
+        const int exponent = static_cast<int>(std::floor(std::log10(std::abs(value)) + 1e-12));
+        return QStringLiteral("%1e%2").arg(QString::number(value / std::pow(10.0, exponent), 'f', 3)).arg(exponent);
+    }
+    case ValueFormat::Count:
+        return countText(value, 1);
+    case ValueFormat::Percent:
+        return fixed(value * 100, 1) + QStringLiteral(" %");
+    }
+    return {};
+}
+
+QString xText(XKind kind, double x) {
+    switch (kind) {
+    case XKind::Step:
+        return QCoreApplication::translate("plots", "step %1").arg(groupedText(std::llround(x)));
+    case XKind::Tokens:
+        return QCoreApplication::translate("plots", "%1 tokens").arg(tokensText(x, 2));
+    case XKind::WallTime:
+        return QLocale::c().toString(QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(x / 1000), QTimeZone::utc()),
+                                     QStringLiteral("MMM d HH:mm:ss"));
+    }
+    return {};
+}
+
+QString xTickText(XKind kind, double x, double tickStep) {
+    if (kind == XKind::WallTime)
+        return timeTick(x, tickStep);
+    const double unit = siUnit(x);
+    const int decimals = unit > 1 ? decimalsFor(tickStep / unit) : decimalsFor(tickStep);
+    return kind == XKind::Tokens ? tokensText(x, decimals) : countText(x, decimals);
+}
+
+QString yTickText(ValueFormat format, double value, double tickStep) {
+    switch (format) {
+    case ValueFormat::Loss:
+        return fixed(value, std::max(1, decimalsFor(tickStep)));
+    case ValueFormat::Bpb:
+    case ValueFormat::GradNorm:
+        return fixed(value, std::max(2, decimalsFor(tickStep)));
+    case ValueFormat::LearningRate:
+        return fixed(value, decimalsFor(tickStep)); // the axis divides by a power of ten, which stands in the title
+    case ValueFormat::Count:
+        return countText(value, std::abs(value) >= 1e3 ? decimalsFor(tickStep / siUnit(value)) : decimalsFor(tickStep));
+    case ValueFormat::Percent:
+        return fixed(value * 100, decimalsFor(tickStep * 100)) + QStringLiteral(" %");
+    }
+    return {};
+}
+
+} // namespace telehelm::app::plots
