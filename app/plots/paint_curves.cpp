@@ -185,15 +185,15 @@ void paintTag(QPainter& painter, const Strip& strip, const Look& look, const Cur
     const double y = std::clamp(strip.frame.yPx(value), strip.frame.rect.top() + 7, strip.frame.rect.bottom() - 7);
     const QString text = valueText(strip.spec.format, value);
     painter.setFont(look.number);
-    const double left = strip.frame.rect.right() + 4, width = painter.fontMetrics().horizontalAdvance(text) + 8;
-    const QPolygonF tag{{left, y}, {left + 7, y - 8}, {left + 7 + width, y - 8}, {left + 7 + width, y + 8}, {left + 7, y + 8}};
+    const double left = strip.frame.rect.right() + 3, width = painter.fontMetrics().horizontalAdvance(text) + 5;
+    const QPolygonF tag{{left, y}, {left + 6, y - 8}, {left + 6 + width, y - 8}, {left + 6 + width, y + 8}, {left + 6, y + 8}};
     const QColor colour = look.theme.slot(curve.slot);
     painter.setPen(look.stale ? QPen(colour, 1, Qt::DashLine) : QPen(Qt::NoPen));
     painter.setBrush(look.stale ? QBrush(Qt::NoBrush) : QBrush(colour));
     painter.drawPolygon(tag);
     const bool darkText = look.theme.dark || curve.slot % 8 == 1 || curve.slot % 8 == 2;
     painter.setPen(look.stale ? look.theme.tx2 : look.theme.dark ? look.theme.plot : darkText ? look.theme.tx : QColor(Qt::white));
-    painter.drawText(QRectF(left + 7, y - 8, width - 2, 16), Qt::AlignCenter, text);
+    painter.drawText(QRectF(left + 5, y - 8, width, 16), Qt::AlignCenter, text);
 }
 
 } // namespace

@@ -254,7 +254,7 @@ void paintTitle(QPainter& painter, const Strip& strip, const Look& look, double 
             unit += digit == QLatin1Char('-') ? QChar(0x207B) : kSuperscripts[digit.digitValue()];
     }
     if (!unit.isEmpty())
-        pen.text(unit.trimmed(), look.caption, look.theme.tx3, 12);
+        pen.text(unit.trimmed(), look.caption, look.theme.tx3, 20);
     for (const Curve& curve : strip.curves)
         if (!curve.superseded && !paintLegend(pen, strip, look, curve, cursor))
             return;

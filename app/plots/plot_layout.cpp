@@ -66,6 +66,7 @@ void PlotStack::Private::addLayers() {
 
 void PlotStack::Private::addLane() {
     laneRect = new QCPAxisRect(canvas, false);
+    laneRect->setLayer(QStringLiteral("background"));
     laneRect->setAutoMargins(QCP::msLeft | QCP::msRight);
     laneRect->setMarginGroup(QCP::msLeft, leftGroup);
     laneRect->setMarginGroup(QCP::msRight, rightGroup);
@@ -76,6 +77,11 @@ void PlotStack::Private::addStrip(int index) {
     Axes made;
     made.rect = new QCPAxisRect(canvas, true);
     made.rect->setupFullAxesBox(false);
+    made.rect->setLayer(QStringLiteral("background"));
+    for (QCPAxis* axis : made.rect->axes()) {
+        axis->setLayer(QStringLiteral("axes"));
+        axis->grid()->setLayer(QStringLiteral("grid"));
+    }
     made.rect->setAutoMargins(QCP::msLeft | QCP::msRight);
     if (options.columns == 1) {
         made.rect->setMarginGroup(QCP::msLeft, leftGroup);
@@ -242,11 +248,25 @@ void PlotStack::Private::updateStripRange(std::size_t index) {
     made.y->setLog(strip.spec.logY);
     made.right->setLog(strip.spec.logY);
     made.x->setTimeAxis(look.kind == XKind::WallTime);
-    const int height = std::max(20, made.rect->height()), width = std::max(40, made.rect->width());
-    made.y->setTickCount(std::clamp(height / (strip.spec.logY ? 22 : 30), 2, 8));
+    updateTickCounts(index);
+}
+
+/// Ticks are made before the layout, so the plot's size comes from the canvas and the shares.
+void PlotStack::Private::updateTickCounts(std::size_t index) {
+    const Strip& strip = strips[index];
+    Axes& made = axes[index];
+    const double margins = scaled(controller, options.leftMargin + options.rightMargin);
+    const double width = canvas->viewport().width() / static_cast<double>(options.columns) - margins;
+    double shares = 0;
+    for (std::size_t i = 0; i < strips.size(); i += static_cast<std::size_t>(options.columns))
+        shares += strips[i].spec.heightShare;
+    const double around = scaled(controller, options.smallMultiples ? 0 : hasLane ? 42 : 20);
+    const double height = (canvas->viewport().height() - around) * strip.spec.heightShare / shares - made.rect->margins().top() -
+                          made.rect->margins().bottom();
+    made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY ? 22 : 28)), 2, 8));
     made.right->setTickCount(made.y->tickCount());
-    const int labelPx = look.kind == XKind::WallTime ? 110 : options.smallMultiples ? 62 : 95;
-    made.x->setTickCount(std::clamp(static_cast<int>(width / scaled(controller, labelPx)), 1, 12));
+    const double labelPx = scaled(controller, look.kind == XKind::WallTime ? 110 : options.smallMultiples ? 62 : 95);
+    made.x->setTickCount(std::clamp(static_cast<int>(width / labelPx), 1, 12));
 }
 
 void PlotStack::Private::afterLayout() {

@@ -34,6 +34,7 @@ struct PlotStack::Private {
     void styleAxes(Axes& axes, const Strip& strip, bool lastRow);
     void beforeReplot();
     void updateStripRange(std::size_t index);
+    void updateTickCounts(std::size_t index);
     void afterLayout();
     void scheduleReplot();
     void replotCursor();
