@@ -34,7 +34,29 @@ struct CorpusWriter::State {
             fs::remove_all(partial, ignored);
     }
     [[nodiscard]] Result<void> closeDomain();
+    [[nodiscard]] Result<void> putInPlace();
 };
+
+/// An older corpus steps aside and is removed afterwards; who has it mapped keeps it.
+Result<void> CorpusWriter::State::putInPlace() {
+    std::error_code error;
+    const fs::path older = partial.string() + ".older";
+    const bool replaces = fs::exists(target / kManifestFile, error);
+    if (replaces)
+        fs::rename(target, older, error);
+    else
+        fs::remove(target, error); // an empty folder, or nothing
+    std::error_code failed;
+    fs::rename(partial, target, failed);
+    if (failed) {
+        if (replaces)
+            fs::rename(older, target, error);
+        return fail(ErrorCode::Unavailable, "cannot put the corpus in its place: " + failed.message(), target.string());
+    }
+    finished = true;
+    fs::remove_all(older, error);
+    return {};
+}
 
 Result<void> CorpusWriter::State::closeDomain() {
     if (!train)
@@ -57,13 +79,14 @@ CorpusWriter::CorpusWriter(CorpusWriter&&) noexcept = default;
 CorpusWriter& CorpusWriter::operator=(CorpusWriter&&) noexcept = default;
 CorpusWriter::~CorpusWriter() = default;
 
-Result<CorpusWriter> CorpusWriter::create(const fs::path& dir) {
+Result<CorpusWriter> CorpusWriter::create(const fs::path& dir, Existing existing) {
     std::error_code error;
     auto state = std::make_unique<State>();
     state->target = fs::absolute(dir).lexically_normal();
     if (!state->target.has_filename())
         state->target = state->target.parent_path();
-    if (fs::exists(state->target, error) && !fs::is_empty(state->target, error))
+    const bool corpus = existing == Existing::Replace && fs::exists(state->target / kManifestFile, error);
+    if (fs::exists(state->target, error) && !corpus && (!fs::is_directory(state->target, error) || !fs::is_empty(state->target, error)))
         return fail(ErrorCode::AlreadyExists, "there is something already; remove it or name another folder", dir.string());
     state->partial = state->target.string() + ".partial-" + std::to_string(::getpid());
     fs::remove_all(state->partial, error);
@@ -115,13 +138,7 @@ Result<void> CorpusWriter::finish() {
             return fail(ErrorCode::FailedPrecondition, "the domain has no training text", domain.name);
     if (auto written = writeManifest(m_state->manifest, m_state->partial); !written)
         return written;
-    std::error_code error;
-    fs::remove(m_state->target, error); // an empty folder, or nothing
-    fs::rename(m_state->partial, m_state->target, error);
-    if (error)
-        return fail(ErrorCode::Unavailable, "cannot put the corpus in its place: " + error.message(), m_state->target.string());
-    m_state->finished = true;
-    return {};
+    return m_state->putInPlace();
 }
 
 Result<void> writeCorpus(const fs::path& dir, const std::vector<DomainText>& domains, int holdOutOneIn) {

@@ -21,8 +21,9 @@ namespace telehelm::data {
 /// Writes into “DIR.partial-PID” and renames it to DIR in finish(); what is not finished is removed. One thread.
 class CorpusWriter {
 public:
-    /// DIR must not exist yet (or be an empty folder); its parent folders are made.
-    [[nodiscard]] static Result<CorpusWriter> create(const std::filesystem::path& dir);
+    enum class Existing { Refuse, Replace };
+    /// DIR must not exist yet, be an empty folder, or, with Replace, an older corpus, which stays until finish(); its parent folders are made.
+    [[nodiscard]] static Result<CorpusWriter> create(const std::filesystem::path& dir, Existing existing = Existing::Refuse);
     CorpusWriter(CorpusWriter&&) noexcept;
     CorpusWriter& operator=(CorpusWriter&&) noexcept;
     ~CorpusWriter();
