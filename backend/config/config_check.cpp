@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <sstream>
 
 #include "config/config_schema.h"
 
@@ -102,6 +103,16 @@ Check checkMixture(const DataConfig& data, const KeyPlaces& places) {
     return {};
 }
 
+Check checkResume(const ResumeConfig& resume, const KeyPlaces& places) {
+    std::istringstream words(resume.take);
+    for (std::string word; words >> word;) {
+        if (word != "lr_scale" && word != "seed" && word != "skip_batches" && word != "mixture" && word != "none") {
+            return refuse(places, "resume", "take", "\"" + word + "\" is not one of lr_scale seed skip_batches mixture none");
+        }
+    }
+    return {};
+}
+
 } // namespace
 
 Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
@@ -115,6 +126,9 @@ Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
         return check;
     }
     if (auto check = checkParallel(config, places); !check) {
+        return check;
+    }
+    if (auto check = checkResume(config.resume, places); !check) {
         return check;
     }
     return checkMixture(config.data, places);

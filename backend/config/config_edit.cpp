@@ -161,8 +161,18 @@ private:
     std::vector<std::string> m_lines;
 };
 
+std::string takes(const ConfigOverrides& overrides) {
+    std::string words = overrides.lrScale ? " lr_scale" : "";
+    words += overrides.dataSeed ? " seed" : "";
+    words += overrides.skipBatches ? " skip_batches" : "";
+    words += overrides.mixturePercent ? " mixture" : "";
+    return words.empty() ? "none" : words.substr(1);
+}
+
 RunConfig wanted(RunConfig config, const ConfigOverrides& overrides) {
-    config.resume.checkpoint = overrides.resumeCheckpoint.value_or(config.resume.checkpoint);
+    if (overrides.resumeCheckpoint) {
+        config.resume = {.checkpoint = *overrides.resumeCheckpoint, .take = takes(overrides)};
+    }
     config.optimizer.lrScale = overrides.lrScale.value_or(config.optimizer.lrScale);
     config.optimizer.clipGrad = overrides.clipGrad.value_or(config.optimizer.clipGrad);
     config.data.seed = overrides.dataSeed.value_or(config.data.seed);
@@ -188,6 +198,7 @@ void edit(Text& text, const ConfigOverrides& overrides) {
         text.setMixture(*overrides.mixturePercent);
     }
     if (overrides.resumeCheckpoint) {
+        text.set({"resume", "take"}, tomlString(takes(overrides)));
         text.set({"resume", "checkpoint"}, tomlString(*overrides.resumeCheckpoint));
     }
 }

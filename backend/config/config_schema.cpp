@@ -64,6 +64,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"checkpoint", "keep_last", at<&R::checkpoint, &CheckpointConfig::keepLast>, false, 1, 1e6, ""},
     {"checkpoint", "keep_every", at<&R::checkpoint, &CheckpointConfig::keepEvery>, false, 0, 1e12, ""},
     {"resume", "checkpoint", at<&R::resume, &ResumeConfig::checkpoint>, false, 0, 0, ""},
+    {"resume", "take", at<&R::resume, &ResumeConfig::take>, false, 0, 0, ""},
 });
 
 /// Near enough to be a slip of the finger: a third of the letters, at least two.

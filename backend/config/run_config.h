@@ -97,6 +97,9 @@ struct CheckpointConfig {
 /// [resume]: written by the daemon for a restart, rarely by hand.
 struct ResumeConfig {
     std::string checkpoint; // folder; "" = newest of this attempt's run folder, else from step 0
+    /// What this config changes against the checkpoint, of "lr_scale", "seed", "skip_batches" and "mixture", separated by spaces
+    /// ("none": nothing); the rest goes on as it was in the checkpoint. "" = whatever differs from the checkpoint's config.
+    std::string take;
     bool operator==(const ResumeConfig&) const = default;
 };
 
@@ -132,7 +135,8 @@ struct ConfigOverrides {
     std::optional<std::int64_t> skipBatches;
     std::optional<std::map<std::string, double>> mixturePercent;
 };
-/// The config text with the overrides in it (comments of untouched lines stay), checked by parsing it again.
+/// The config text with the overrides in it (comments of untouched lines stay), checked by parsing it again. With a
+/// resumeCheckpoint, [resume] take names the overrides, so that a value equal to the old config's counts too.
 [[nodiscard]] Result<std::string> applyOverrides(std::string_view toml, const ConfigOverrides& overrides);
 
 /// Lines that differ, as "-old" / "+new" under their "[table]" headers; empty when equal.

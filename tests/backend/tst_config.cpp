@@ -146,7 +146,9 @@ private slots:
         QCOMPARE(config->resume.checkpoint, std::string("/x/a1-step-00000010"));
         QCOMPARE(configDiff(kBase, *text), std::string("[optimizer]\n+lr_scale = 0.5\n[data]\n-seed = 7       # of the order\n+skip_batches = 12\n"
                                                        "+seed = 99       # of the order\n[data.mixture]\n-WebText = 60.0 # 网页 web\n-Code = 40.0\n"
-                                                       "+Book = 25.0\n+WebText = 75.0 # 网页 web\n+[resume]\n+checkpoint = \"/x/a1-step-00000010\"\n"));
+                                                       "+Book = 25.0\n+WebText = 75.0 # 网页 web\n+[resume]\n+checkpoint = \"/x/a1-step-00000010\"\n"
+                                                       "+take = \"lr_scale seed skip_batches mixture\"\n"));
+        QCOMPARE(config->resume.take, std::string("lr_scale seed skip_batches mixture"));
     }
 
     void overridesTwiceChangeTheSameLines() {

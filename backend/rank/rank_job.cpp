@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rank/rank_job.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <thread>
+
+#include <unistd.h>
+
+#include <spdlog/spdlog.h>
+
+#include "rank/stop_signal.h"
+#include "train/file_io.h"
+
+namespace telehelm::rank {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path stateDir() {
+    if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg != nullptr && *xdg != '\0') {
+        return fs::path(xdg) / "telehelm";
+    }
+    const char* home = std::getenv("HOME");
+    return fs::path(home != nullptr ? home : ".") / ".local" / "state" / "telehelm";
+}
+
+std::string hostName() {
+    std::array<char, 256> name{};
+    return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "unknown";
+}
+
+/// A rank that the launcher bound to some cores has them to itself; otherwise the ranks of this machine share all of them.
+int threadBudget(int asked, int localRanks) {
+    if (asked > 0) {
+        return asked;
+    }
+    const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+    const auto allowed = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    const bool bound = allowed < online && localRanks > 1;
+    return std::max(1, bound ? std::min(allowed, std::max(1, online / localRanks)) : allowed / localRanks);
+}
+
+void printStep(const train::StepFacts& facts, std::int64_t steps) {
+    spdlog::info("step {}/{}  loss {:.4f}  norm {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.0f} ms", facts.step, steps, facts.loss, facts.gradNorm, facts.rates.vector,
+                 facts.tokensPerS, facts.stepMs);
+}
+
+} // namespace
+
+RankJob::RankJob(RankOptions options, comm::Communicator& world, int localRanks)
+    : m_options(std::move(options)), m_world(world), m_localRanks(localRanks) {}
+
+int RankJob::run() {
+    const Step<train::TrainEnd> end = train();
+    if (!end) {
+        if (!end.error().error.message.empty()) {
+            spdlog::error("{}", end.error().error.text());
+            ended("failed", end.error().error.text(), ipc::Severity::Critical);
+        } else {
+            ended("failed", "Another rank failed; its log line says why.", ipc::Severity::Critical);
+        }
+        return end.error().exitCode;
+    }
+    const bool saved = end->saveFailure.empty();
+    ended(end->finished ? "finished" : "stopped", end->text, saved ? ipc::Severity::Info : ipc::Severity::Critical);
+    if (m_world.rank() == 0) {
+        spdlog::info("{}", end->text);
+    }
+    return saved ? kFine : kCheckpoint;
+}
+
+RankJob::Step<train::TrainEnd> RankJob::train() {
+    if (auto read = readConfig(); !read) {
+        return tl::unexpected(read.error());
+    }
+    const Result<parallel::MeshShape> shape = parallel::MeshShape::make(m_config.parallel, m_world.size());
+    if (auto fits = agreed(shape ? Result<void>() : tl::unexpected(shape.error()), kUsage); !fits) {
+        return tl::unexpected(fits.error());
+    }
+    const parallel::Mesh mesh(*shape, m_world);
+    if (auto linked = openLink(); !linked) {
+        return tl::unexpected(linked.error());
+    }
+    auto corpus = openCorpus();
+    if (!corpus) {
+        return tl::unexpected(corpus.error());
+    }
+    auto trainer = startTrainer(mesh, std::move(*corpus));
+    if (!trainer) {
+        return tl::unexpected(trainer.error());
+    }
+    return (*trainer)->run();
+}
+
+RankJob::Step<void> RankJob::agreed(Result<void> own, int exitCode) const {
+    const bool failed = !own;
+    std::array<double, 1> first = {failed ? static_cast<double>(m_world.rank()) : static_cast<double>(m_world.size())};
+    m_world.allReduce(std::span(first), comm::Reduce::Min);
+    const auto speaker = static_cast<int>(first[0]);
+    if (speaker == m_world.size()) {
+        return {};
+    }
+    // One rank speaks: the same mistake on all of them is one line.
+    return tl::unexpected(Failure{exitCode, speaker == m_world.rank() ? own.error() : Error{ErrorCode::Cancelled, "", ""}});
+}
+
+RankJob::Step<void> RankJob::readConfig() {
+    Result<void> verdict;
+    auto text = train::readWhole(m_options.config);
+    auto config = config::loadRunConfig(m_options.config);
+    if (!config) {
+        verdict = tl::unexpected(config.error());
+    } else {
+        m_config = std::move(*config);
+        m_configText = text ? *text : "";
+        if (m_config.device == "cuda") {
+            verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"", m_options.config.string());
+        } else if (m_config.parallel.tensor != 1 || m_config.parallel.pipeline != 1) {
+            verdict = fail(ErrorCode::FailedPrecondition, "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1", m_options.config.string());
+        }
+    }
+    if (auto agree = agreed(std::move(verdict), kUsage); !agree) {
+        return agree;
+    }
+    m_options.run = m_options.run.empty() ? m_config.name : m_options.run;
+    if (m_options.runDir.empty()) {
+        m_options.runDir = stateDir() / "runs" / m_options.run / ("attempt-" + std::to_string(m_options.attempt));
+    }
+    if (m_options.checkpointDir.empty()) {
+        m_options.checkpointDir = fs::absolute(m_options.runDir).lexically_normal().parent_path() / "checkpoints";
+    }
+    return {};
+}
+
+RankJob::Step<void> RankJob::openLink() {
+    Result<void> verdict;
+    if (m_world.rank() == 0) {
+        ipc::TrainerLinkOptions options;
+        options.endpointFile = m_options.linkFile;
+        options.key = {m_options.run, m_options.attempt};
+        options.spoolFile = m_options.runDir / "spool";
+        options.pid = static_cast<std::int32_t>(getpid());
+        options.ranks = m_world.size();
+        options.launcherNote = m_world.size() > 1 ? "mpirun pid " + std::to_string(getppid()) : "";
+        std::error_code error;
+        fs::create_directories(m_options.runDir, error);
+        const bool offline = m_options.offline || m_options.linkFile.empty();
+        auto link = error ? Result<std::unique_ptr<ipc::TrainerLink>>(fail(ErrorCode::Internal, "cannot be created: " + error.message(), m_options.runDir.string()))
+                    : offline ? ipc::makeOfflineTrainerLink(std::move(options))
+                              : ipc::makeTrainerLink(std::move(options));
+        if (link) {
+            m_link = std::move(*link);
+        } else {
+            verdict = tl::unexpected(link.error());
+        }
+    }
+    return agreed(std::move(verdict), kOther);
+}
+
+RankJob::Step<std::shared_ptr<const data::Corpus>> RankJob::openCorpus() const {
+    const bool demo = m_config.data.corpus.empty();
+    const fs::path dir = demo ? config::demoCorpusDir() : fs::path(m_config.data.corpus);
+    auto corpus = data::openCorpus(dir);
+    Result<void> verdict;
+    if (!corpus) {
+        verdict = fail(corpus.error().code, corpus.error().message + (demo ? "; `telehelm-data demo` prepares the demo corpus" : "; check [data] corpus in the config"),
+                       corpus.error().context.empty() ? dir.string() : corpus.error().context);
+    } else if (auto shares = train::configShares(**corpus, m_config.data); !shares) {
+        verdict = tl::unexpected(Error{shares.error().code, m_options.config.string() + " does not fit its corpus: " + shares.error().message, shares.error().context});
+    }
+    if (auto sound = agreed(std::move(verdict), corpus ? kUsage : kCorpus); !sound) {
+        return tl::unexpected(sound.error());
+    }
+    return std::shared_ptr<const data::Corpus>(std::move(*corpus));
+}
+
+train::TrainerOptions RankJob::trainerOptions() const {
+    train::TrainerOptions options;
+    options.config = m_config;
+    options.configXxh3 = train::hexHash(train::xxh3(std::as_bytes(std::span(m_configText))));
+    options.key = {m_options.run, m_options.attempt};
+    options.checkpointDir = m_options.checkpointDir;
+    options.threads = threadBudget(m_options.threads, m_localRanks);
+    options.lastStep = m_options.steps;
+    options.host = hostName();
+    options.stopRequested = stopSignalled;
+    if (m_world.rank() == 0) {
+        options.onStep = [steps = m_config.steps](const train::StepFacts& facts) { printStep(facts, steps); };
+        options.onNote = [](const std::string& text) { spdlog::info("{}", text); };
+    }
+    return options;
+}
+
+RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus) {
+    const train::TrainerOptions options = trainerOptions();
+    auto start = train::findStart(m_world, options);
+    if (!start) {
+        return tl::unexpected(Failure{kCheckpoint, start.error()});
+    }
+    const bool resumed = !start->path.empty();
+    auto trainer = train::Trainer::create(options, mesh, std::move(corpus), m_link.get(), std::move(*start));
+    if (!trainer) {
+        return tl::unexpected(Failure{resumed ? kCheckpoint : kUsage, trainer.error()});
+    }
+    return std::move(*trainer);
+}
+
+void RankJob::ended(const char* reason, const std::string& text, ipc::Severity severity) {
+    if (!m_link) {
+        return;
+    }
+    ipc::Event event;
+    event.key = {m_options.run, m_options.attempt};
+    event.kind = ipc::EventKind::AttemptEnded;
+    event.severity = severity;
+    event.wallUs = ipc::nowUs();
+    event.text = text;
+    event.facts = {{"reason", reason}};
+    m_link->emit(std::move(event));
+    m_link->flush(m_options.linkFile.empty() ? 0 : 5000);
+    const ipc::LinkCounters counters = m_link->counters();
+    spdlog::info("{} points emitted, {} acked by the daemon", counters.pointsEmitted, counters.pointsAcked);
+}
+
+void RankJob::reportFailure(const std::string& why) { ended("failed", why, ipc::Severity::Critical); }
+
+} // namespace telehelm::rank

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/checkpoint_writer.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+
+#include "train/checkpoint_loader.h"
+#include "train/checkpoint_store.h"
+#include "train/file_io.h"
+
+namespace telehelm::train {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr auto kPartsTimeout = std::chrono::minutes(10);
+
+std::string rankFile(int rank, const char* suffix) {
+    char text[48];
+    std::snprintf(text, sizeof text, "rank-%05d.%s", rank, suffix);
+    return text;
+}
+
+Result<void> makeFolder(const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    return error ? Result<void>(fail(ErrorCode::Internal, "cannot be created: " + error.message(), folder.string())) : Result<void>();
+}
+
+} // namespace
+
+CheckpointWriter::CheckpointWriter(Place place, std::vector<model::ParameterInfo> layout)
+    : m_place(std::move(place)), m_layout(std::move(layout)), m_thread([this] { loop(); }) {}
+
+CheckpointWriter::~CheckpointWriter() {
+    {
+        const std::lock_guard lock(m_mutex);
+        m_ending = true;
+    }
+    m_changed.notify_all();
+    m_thread.join();
+}
+
+void CheckpointWriter::begin(const Shard& shard, Manifest manifest) {
+    {
+        const std::lock_guard lock(m_mutex);
+        m_job.from = shard.from;
+        m_job.values.resize(3 * shard.parameters.size());
+        auto out = m_job.values.begin();
+        for (const auto part : {shard.parameters, shard.firstMoment, shard.secondMoment}) {
+            out = std::copy(part.begin(), part.end(), out);
+        }
+        m_job.manifest = std::move(manifest);
+        m_busy = true;
+    }
+    m_changed.notify_all();
+}
+
+bool CheckpointWriter::busy() const {
+    const std::lock_guard lock(m_mutex);
+    return m_busy;
+}
+
+void CheckpointWriter::wait() {
+    std::unique_lock lock(m_mutex);
+    m_changed.wait(lock, [this] { return !m_busy; });
+}
+
+std::optional<SaveReport> CheckpointWriter::take() {
+    const std::lock_guard lock(m_mutex);
+    return std::exchange(m_report, std::nullopt);
+}
+
+void CheckpointWriter::loop() {
+    std::unique_lock lock(m_mutex);
+    for (;;) {
+        m_changed.wait(lock, [this] { return m_busy || m_ending; });
+        if (!m_busy) {
+            return;
+        }
+        lock.unlock();
+        SaveReport report;
+        try {
+            report = save(m_job);
+        } catch (const std::exception& error) { // nothing thrown crosses a thread
+            report = {.step = m_job.manifest.step, .tokens = m_job.manifest.tokens, .bytes = 0, .seconds = 0, .path = {}, .failure = error.what()};
+        }
+        lock.lock();
+        m_report = std::move(report);
+        m_busy = false;
+        m_changed.notify_all();
+    }
+}
+
+SaveReport CheckpointWriter::save(Job& job) const {
+    const auto began = Clock::now();
+    SaveReport report{.step = job.manifest.step, .tokens = job.manifest.tokens, .bytes = 0, .seconds = 0, .path = {}, .failure = {}};
+    const fs::path folder = temporaryFolder(m_place.folder, m_place.key.attempt, report.step);
+    Result<void> done = makeFolder(folder).and_then([&] { return writeShard(job, folder); }).and_then([&](const RankPart& part) {
+        return writeWhole(folder / rankFile(m_place.rank, "done"), rankPartText(part));
+    });
+    if (!done) {
+        // Rank 0 must not wait for this rank; where even this cannot be written, its timeout ends the save.
+        (void)writeWhole(folder / rankFile(m_place.rank, "failed"), done.error().text());
+    } else if (m_place.rank == 0) {
+        done = finish(job, folder);
+    }
+    if (!done && m_place.rank == 0) {
+        std::error_code ignored; // the failure that counts is the save's
+        fs::remove_all(folder, ignored);
+    }
+    report.failure = done ? "" : done.error().text();
+    report.bytes = job.manifest.bytes;
+    report.path = m_place.folder / checkpointName(m_place.key.attempt, report.step);
+    report.seconds = std::chrono::duration<double>(Clock::now() - began).count();
+    return report;
+}
+
+Result<RankPart> CheckpointWriter::writeShard(const Job& job, const fs::path& folder) const {
+    const std::string name = rankFile(m_place.rank, "bin");
+    auto file = DurableFile::create(folder / name);
+    if (!file) {
+        return tl::unexpected(file.error());
+    }
+    RankPart part;
+    const auto size = static_cast<std::int64_t>(job.values.size() / 3);
+    const std::span<const float> all(job.values);
+    const std::array<const char*, 3> prefixes = {"", kFirstMoment, kSecondMoment};
+    for (std::size_t kind = 0; kind < prefixes.size(); ++kind) {
+        const auto values = all.subspan(kind * static_cast<std::size_t>(size), static_cast<std::size_t>(size));
+        for (const model::ParameterInfo& weight : m_layout) {
+            const std::int64_t begin = std::max(weight.offset, job.from);
+            const std::int64_t end = std::min(weight.offset + weight.size, job.from + size);
+            TensorEntry tensor{.name = prefixes[kind] + weight.name, .shape = weight.shape, .shards = {}};
+            if (begin < end) {
+                const auto bytes = std::as_bytes(values.subspan(static_cast<std::size_t>(begin - job.from), static_cast<std::size_t>(end - begin)));
+                tensor.shards.push_back({.file = name, .begin = begin - weight.offset, .offset = file->bytes(), .bytes = static_cast<std::int64_t>(bytes.size()), .xxh3 = hexHash(xxh3(bytes))});
+                if (auto written = file->write(bytes); !written) {
+                    return tl::unexpected(written.error());
+                }
+            }
+            part.tensors.push_back(std::move(tensor));
+        }
+    }
+    const std::int64_t bytes = file->bytes();
+    if (auto closed = file->close(); !closed) {
+        return tl::unexpected(closed.error());
+    }
+    // Read back: the checksum is of what the file holds, not of what was meant.
+    const auto hash = xxh3OfFile(folder / name);
+    if (!hash) {
+        return tl::unexpected(hash.error());
+    }
+    part.files.push_back({.name = name, .bytes = bytes, .xxh3 = hexHash(*hash)});
+    return part;
+}
+
+Result<void> CheckpointWriter::collectParts(Manifest& manifest, const fs::path& folder) const {
+    const auto deadline = Clock::now() + kPartsTimeout;
+    for (int rank = 0; rank < m_place.ranks; ++rank) {
+        const fs::path done = folder / rankFile(rank, "done");
+        const fs::path failed = folder / rankFile(rank, "failed");
+        while (!fs::exists(done)) {
+            if (const auto why = readWhole(failed)) {
+                return fail(ErrorCode::Internal, "rank " + std::to_string(rank) + ": " + *why);
+            }
+            if (Clock::now() > deadline) {
+                return fail(ErrorCode::Unavailable, "rank " + std::to_string(rank) + " did not finish its files within 10 minutes");
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
+        const auto part = readWhole(done).and_then(parseRankPart);
+        if (!part) {
+            return tl::unexpected(part.error());
+        }
+        mergePart(manifest, *part);
+    }
+    return {};
+}
+
+Result<void> CheckpointWriter::finish(Job& job, const fs::path& folder) const {
+    if (auto collected = collectParts(job.manifest, folder); !collected) {
+        return collected;
+    }
+    for (int rank = 0; rank < m_place.ranks; ++rank) {
+        fs::remove(folder / rankFile(rank, "done"));
+    }
+    const fs::path place = m_place.folder / checkpointName(m_place.key.attempt, job.manifest.step);
+    Result<void> durable = writeWhole(folder / "manifest.json", manifestText(job.manifest)).and_then([&] { return syncFolder(folder); });
+    if (!durable) {
+        return durable;
+    }
+    std::error_code error;
+    fs::remove_all(place, error); // a damaged one of the same step, which this attempt has trained again
+    fs::rename(folder, place, error);
+    if (error) {
+        return fail(ErrorCode::Internal, "cannot be renamed into place: " + error.message(), folder.string());
+    }
+    pruneCheckpoints(m_place.folder, m_place.key.attempt, m_place.keep);
+    return syncFolder(m_place.folder);
+}
+
+} // namespace telehelm::train

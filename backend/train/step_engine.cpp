@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/step_engine.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+
+#include "optim/gradient_norm.h"
+
+namespace telehelm::train {
+namespace {
+
+std::int64_t shardSizeOf(std::size_t parameters, int ranks) {
+    constexpr std::int64_t kGrain = 16; // a cache line
+    const std::int64_t share = (static_cast<std::int64_t>(parameters) + ranks - 1) / ranks;
+    return (share + kGrain - 1) / kGrain * kGrain;
+}
+
+std::size_t at(std::int64_t value) { return static_cast<std::size_t>(value); }
+
+} // namespace
+
+StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh, int threads)
+    : m_model(model), m_sampler(sampler), m_ranks(mesh.data()), m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()),
+      m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own), m_contextLength(config.model.contextLength),
+      m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())), m_threads(threads),
+      m_optimizer(model.layout(), m_shardSize * m_ranks.rank(), m_shardSize * (m_ranks.rank() + 1), config.optimizer, threads) {
+    const std::size_t padded = at(m_shardSize * m_ranks.size());
+    if (padded != model.parameters().size()) {
+        m_paddedParameters.resize(padded);
+        m_paddedGradients.resize(padded);
+    }
+    if (m_ranks.size() > 1 || padded != model.parameters().size()) {
+        m_gradientShard.resize(at(m_shardSize));
+    }
+    m_inputs.resize(at(m_micro * m_contextLength));
+    m_targets.resize(m_inputs.size());
+}
+
+std::span<float> StepEngine::fullParameters() {
+    return m_paddedParameters.empty() ? m_model.parameters() : std::span<float>(m_paddedParameters);
+}
+
+Shard StepEngine::shard() {
+    return {.from = m_optimizer.from(),
+            .to = m_optimizer.to(),
+            .parameters = fullParameters().subspan(at(m_optimizer.from()), at(m_shardSize)),
+            .firstMoment = m_optimizer.firstMoment(),
+            .secondMoment = m_optimizer.secondMoment()};
+}
+
+void StepEngine::adoptParameters() {
+    if (!m_paddedParameters.empty()) {
+        std::copy(m_model.parameters().begin(), m_model.parameters().end(), m_paddedParameters.begin());
+    }
+}
+
+void StepEngine::gatherParameters() {
+    const std::span<float> full = fullParameters();
+    m_ranks.allGather(shard().parameters, full);
+    if (!m_paddedParameters.empty()) {
+        std::copy_n(full.begin(), m_model.parameters().size(), m_model.parameters().begin());
+    }
+}
+
+double StepEngine::forwardAndBackward(std::int64_t step) {
+    std::ranges::fill(m_model.gradients(), 0.0F);
+    const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
+    const std::int64_t first = m_own * m_ranks.rank();
+    double nats = 0;
+    for (std::int64_t done = 0; done < m_own; done += m_micro) {
+        for (std::int64_t b = 0; b < m_micro; ++b) {
+            m_sampler.fill(step, first + done + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
+                           std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
+        }
+        nats += m_model.trainMicroBatch(m_inputs, m_targets, gradScale);
+    }
+    return nats;
+}
+
+std::span<const float> StepEngine::reduceGradients() {
+    if (m_gradientShard.empty()) {
+        return m_model.gradients();
+    }
+    std::span<const float> all = m_model.gradients();
+    if (!m_paddedGradients.empty()) {
+        std::copy(all.begin(), all.end(), m_paddedGradients.begin());
+        all = m_paddedGradients;
+    }
+    m_ranks.reduceScatter(all, m_gradientShard);
+    return m_gradientShard;
+}
+
+StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double clip) {
+    const auto began = std::chrono::steady_clock::now();
+    const double nats = forwardAndBackward(step);
+    StepOutcome outcome;
+    outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+
+    const std::span<const float> gradients = reduceGradients();
+    std::array<double, 2> sums = {nats, optim::sumOfSquares(gradients, m_threads)};
+    m_ranks.allReduce(std::span(sums), comm::Reduce::Sum);
+    outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
+    outcome.gradNorm = std::sqrt(sums[1]);
+    if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradNorm)) {
+        outcome.skipped = true;
+        outcome.blame = blame(nats);
+        return outcome;
+    }
+    const auto factor = static_cast<float>(optim::clipFactor(outcome.gradNorm, clip));
+    m_optimizer.step(++m_updates, rates, shard().parameters, gradients, factor);
+    gatherParameters();
+    return outcome;
+}
+
+/// Backward runs from the head to the embedding: the last weight with a bad gradient is where it began.
+std::string StepEngine::blame(double nats) {
+    const std::vector<model::ParameterInfo>& layout = m_model.layout();
+    std::ptrdiff_t culprit = -1;
+    for (std::size_t i = layout.size(); i-- > 0 && culprit < 0;) {
+        const auto values = m_model.gradients().subspan(at(layout[i].offset), at(layout[i].size));
+        if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+            culprit = static_cast<std::ptrdiff_t>(i);
+        }
+    }
+    const bool bad = culprit >= 0 || !std::isfinite(nats);
+    std::array<double, 1> rank = {bad ? static_cast<double>(m_ranks.rank()) : static_cast<double>(m_ranks.size())};
+    m_ranks.allReduce(std::span(rank), comm::Reduce::Min);
+    if (static_cast<int>(rank[0]) == m_ranks.size()) {
+        return "the sum of finite gradients overflowed";
+    }
+    std::array<std::int64_t, 2> found = {culprit, std::isfinite(nats) ? 0 : 1};
+    m_ranks.broadcast(std::as_writable_bytes(std::span(found)), static_cast<int>(rank[0]));
+    std::string text = "rank " + std::to_string(static_cast<int>(rank[0]));
+    text += found[1] != 0 ? ", loss not finite" : "";
+    return text + (found[0] >= 0 ? ", gradient of " + layout[at(found[0])].name : "");
+}
+
+} // namespace telehelm::train

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One training step over the data axis: micro-batches, gradient reduce-scatter, global norm, clip, AdamW on the own shard,
+// parameter all-gather (the distributed optimizer).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "data/corpus.h"
+#include "model/model.h"
+#include "optim/adamw.h"
+#include "parallel/mesh.h"
+
+namespace telehelm::train {
+
+struct StepOutcome {
+    double loss = 0;     // nats per token, mean over the whole batch
+    double gradNorm = 0; // global, before clipping
+    bool skipped = false; // loss or norm not finite: no parameter was changed
+    std::string blame;    // skipped: rank and weight where it began
+    double computeMs = 0; // forward and backward of this rank
+};
+
+/// What one rank owns of the optimizer's state: elements [from, to) of the flat parameter buffer, padding included.
+struct Shard {
+    std::int64_t from = 0, to = 0;
+    std::span<float> parameters, firstMoment, secondMoment; // fp32 master weights and Adam's moments
+};
+
+/// Trainer thread only; every call is collective over the data axis. No allocation inside a step.
+class StepEngine {
+public:
+    StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh, int threads);
+
+    StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
+
+    [[nodiscard]] Shard shard();
+    /// After the model's parameters were initialised: takes the own shard from them.
+    void adoptParameters();
+    /// After the shard was loaded from a checkpoint: gives all ranks all parameters.
+    void gatherParameters();
+
+    /// Updates made so far: Adam's bias correction counts them, a skipped step is none.
+    [[nodiscard]] std::int64_t updates() const { return m_updates; }
+    void setUpdates(std::int64_t updates) { m_updates = updates; }
+
+private:
+    double forwardAndBackward(std::int64_t step);
+    std::span<const float> reduceGradients();
+    std::string blame(double nats);
+    [[nodiscard]] std::span<float> fullParameters();
+
+    // constant after construction
+    model::Model& m_model;
+    data::Sampler& m_sampler;
+    comm::Communicator& m_ranks;
+    std::int64_t m_sequences, m_own, m_micro, m_contextLength;
+    std::int64_t m_shardSize;
+    int m_threads;
+    // trainer thread only
+    optim::AdamW m_optimizer;
+    std::int64_t m_updates = 0;
+    std::vector<float> m_paddedParameters, m_paddedGradients; // where the shards do not fill the model's buffer exactly
+    std::vector<float> m_gradientShard;
+    std::vector<std::int32_t> m_inputs, m_targets; // (B, T)
+};
+
+} // namespace telehelm::train

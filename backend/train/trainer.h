@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// One rank of a training run: from its start (or a checkpoint) to its end, steered at step boundaries.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "config/run_config.h"
+#include "data/corpus.h"
+#include "eval/validation.h"
+#include "model/model.h"
+#include "optim/schedule.h"
+#include "parallel/mesh.h"
+#include "telehelm/ipc/trainer_link.h"
+#include "train/checkpoint_store.h"
+#include "train/checkpoint_writer.h"
+#include "train/command_desk.h"
+#include "train/mixture.h"
+#include "train/step_engine.h"
+#include "train/telemetry.h"
+
+namespace telehelm::train {
+
+struct TrainerOptions {
+    config::RunConfig config;
+    std::string configXxh3;             // of the text it was read from
+    ipc::AttemptKey key;
+    std::filesystem::path checkpointDir;
+    std::int64_t lastStep = 0;          // end here; 0: at the config's last step. The schedule stays the config's.
+    int threads = 1;                    // of this rank
+    bool calibrate = true;              // measure the sgemm peak for perf/mfu (0.2 s)
+    std::string host;
+    std::function<bool()> stopRequested = [] { return false; }; // e.g. SIGTERM came
+    std::function<void(const StepFacts&)> onStep = [](const StepFacts&) {};
+    std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
+};
+
+struct TrainEnd {
+    bool finished = false;   // reached the last step; else stopped
+    std::int64_t step = 0;
+    std::string text;        // one sentence
+    std::string saveFailure; // the last checkpoint could not be saved
+};
+
+/// The step from which a run starts, agreed by all ranks.
+struct StartPoint {
+    std::filesystem::path path; // empty: step 0
+    Manifest manifest;
+    std::vector<Damage> damaged;          // rank 0 only
+    std::vector<std::string> unfinished;  // rank 0 only
+};
+/// Collective. Rank 0 looks and checks, everybody learns.
+[[nodiscard]] Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options);
+
+/// Collective: the same answer on all ranks. Where a rank failed, it gets its own error and the others a Cancelled one without text.
+[[nodiscard]] Result<void> agree(comm::Communicator& world, Result<void> own);
+
+/// Trainer thread only. All calls are collective over the mesh.
+class Trainer {
+public:
+    /// Throws std::runtime_error when the ranks disagree; `link` null on every rank but 0.
+    [[nodiscard]] static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
+                                                                 ipc::TrainerLink* link, StartPoint start);
+    TrainEnd run();
+
+    [[nodiscard]] std::int64_t step() const { return m_step; }
+    [[nodiscard]] std::span<const float> parameters() const { return m_model->parameters(); }
+
+private:
+    struct Boundary {
+        bool stop = false, save = false;
+        std::string why;
+    };
+    Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link, const Fork& fork);
+    Result<void> restore(const StartPoint& start);
+    void announce(const StartPoint& start);
+    [[nodiscard]] std::map<std::string, std::string> startFacts(const StartPoint& start);
+    void calibrate();
+
+    Boundary boundary();
+    Word exchange();
+    void shareMixture();
+    void hold();
+    void save();
+    void reportSave();
+    void finalSave(bool wanted);
+    [[nodiscard]] std::int64_t lastStep() const;
+    void trainStep();
+    void emitStep(const StepOutcome& outcome, const StepFacts& facts);
+    void emitMixture();
+    void emitRankTimes(double computeMs);
+    void validate();
+    TrainEnd finish(bool finished, bool save, const std::string& why);
+    [[nodiscard]] Manifest manifest() const;
+    [[nodiscard]] const data::MixtureChange& mixtureAt(std::int64_t step) const;
+
+    // constant after construction
+    const TrainerOptions m_options;
+    const parallel::Mesh& m_mesh;
+    const std::shared_ptr<const data::Corpus> m_corpus;
+    std::unique_ptr<model::Model> m_model;
+    std::unique_ptr<data::Sampler> m_sampler;
+    StepEngine m_engine;
+    optim::LearningRateSchedule m_schedule;
+    eval::Validation m_validation;
+    Telemetry m_telemetry;
+    CommandDesk m_desk;
+    CheckpointWriter m_writer;
+    double m_peakGflops = 0; // of all ranks
+    // the run's state
+    std::int64_t m_step = 0, m_tokens = 0, m_skipped = 0;
+    double m_lrScale = 1, m_lastLoss = 0, m_lastNorm = 0;
+    std::int64_t m_savedStep = -1; // of the last checkpoint that was begun or found
+    bool m_saveWanted = false;             // a regular checkpoint is due as soon as no other is being written
+    std::string m_saveFailure;
+};
+
+} // namespace telehelm::train

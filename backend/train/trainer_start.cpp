@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a run begins: which checkpoint, what was changed against it, what is said about it.
+#include <array>
+#include <sstream>
+
+#include <nlohmann/json.hpp>
+
+#include "telehelm/kernels/linear.h"
+#include "train/checkpoint_loader.h"
+#include "train/trainer.h"
+
+namespace telehelm::train {
+namespace {
+
+std::string shareString(comm::Communicator& world, std::string text) {
+    std::uint64_t size = text.size();
+    world.broadcast(std::as_writable_bytes(std::span(&size, 1)), 0);
+    text.resize(size);
+    world.broadcast(std::as_writable_bytes(std::span(text)), 0);
+    return text;
+}
+
+std::int64_t microBatch(const config::RunConfig& config) {
+    return config.batch.microSequences > 0 ? config.batch.microSequences : config.batch.sequences / config.parallel.data;
+}
+
+} // namespace
+
+Result<void> agree(comm::Communicator& world, Result<void> own) {
+    std::array<double, 1> failed = {own ? 0.0 : 1.0};
+    world.allReduce(std::span(failed), comm::Reduce::Max);
+    if (failed[0] > 0 && own) {
+        return fail(ErrorCode::Cancelled, "");
+    }
+    return own;
+}
+
+Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options) {
+    StartPoint start;
+    Result<void> found;
+    if (world.rank() == 0) {
+        start.unfinished = removeUnfinished(options.checkpointDir, options.key.attempt);
+        Result<Chosen> chosen = chooseCheckpoint(options.checkpointDir, options.config.resume.checkpoint, options.key.attempt);
+        if (chosen) {
+            start.path = chosen->path;
+            start.damaged = std::move(chosen->damaged);
+        } else {
+            found = tl::unexpected(chosen.error());
+        }
+    }
+    if (found = agree(world, std::move(found)); !found) {
+        return tl::unexpected(found.error());
+    }
+    start.path = shareString(world, start.path.string());
+    if (!start.path.empty()) {
+        Result<Manifest> manifest = readManifest(start.path);
+        if (manifest) {
+            start.manifest = std::move(*manifest);
+        } else {
+            found = tl::unexpected(manifest.error());
+        }
+    }
+    if (found = agree(world, std::move(found)); !found) {
+        return tl::unexpected(found.error());
+    }
+    return start;
+}
+
+Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link, const Fork& fork)
+    : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
+      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads)),
+      m_sampler(data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
+      m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads),
+      m_schedule(m_options.config.optimizer, m_options.config.schedule, m_options.config.tokensPerStep(), m_options.config.steps),
+      m_validation(*m_corpus, m_options.config.model.contextLength, m_options.config.validation.sequencesPerDomain, microBatch(m_options.config)),
+      m_telemetry(link, m_options.key), m_desk(m_telemetry, *m_corpus, *m_sampler),
+      m_writer({.folder = m_options.checkpointDir, .key = m_options.key, .rank = mesh.world().rank(), .ranks = mesh.world().size(), .keep = m_options.config.checkpoint},
+               m_model->layout()),
+      m_lrScale(fork.lrScale) {}
+
+Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
+                                                 ipc::TrainerLink* link, StartPoint start) {
+    if (corpus->vocabSize() > options.config.model.vocabSize) {
+        return fail(ErrorCode::InvalidArgument, std::to_string(options.config.model.vocabSize) + " is less than the corpus' " + std::to_string(corpus->vocabSize()) + " tokens",
+                    "[model] vocab_size");
+    }
+    const Result<Fork> fork = forkFrom(options.config, *corpus, start.path.empty() ? nullptr : &start.manifest, options.key);
+    if (!fork) {
+        return tl::unexpected(fork.error());
+    }
+    std::unique_ptr<Trainer> trainer(new Trainer(std::move(options), mesh, std::move(corpus), link, *fork));
+    if (auto restored = agree(mesh.world(), trainer->restore(start)); !restored) {
+        return tl::unexpected(restored.error());
+    }
+    trainer->m_engine.gatherParameters();
+    trainer->calibrate();
+    trainer->announce(start);
+    return trainer;
+}
+
+Result<void> Trainer::restore(const StartPoint& start) {
+    if (start.path.empty()) {
+        m_model->initialise(m_options.config.seed);
+        m_engine.adoptParameters();
+        return {};
+    }
+    const Manifest& manifest = start.manifest;
+    m_step = manifest.step;
+    m_tokens = manifest.tokens;
+    m_skipped = manifest.skippedSteps;
+    m_lastLoss = manifest.trainLoss;
+    m_lastNorm = manifest.gradNorm;
+    m_engine.setUpdates(manifest.updates);
+    if (manifest.key == m_options.key) {
+        m_savedStep = manifest.step;
+        m_desk.found(manifest.step);
+    }
+    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard());
+}
+
+void Trainer::calibrate() {
+    if (m_options.calibrate) {
+        m_mesh.world().barrier(); // all at once: what the ranks reach side by side is the machine's peak
+        std::array<double, 1> peak = {kernels::calibrateSgemmGflops(m_options.threads)};
+        m_mesh.world().allReduce(std::span(peak), comm::Reduce::Sum);
+        m_peakGflops = peak[0];
+    }
+}
+
+std::map<std::string, std::string> Trainer::startFacts(const StartPoint& start) {
+    const config::RunConfig& config = m_options.config;
+    nlohmann::ordered_json domains;
+    for (const data::Domain& domain : m_corpus->domains()) {
+        domains[domain.name] = {{"languages", domain.languages}, {"tokens", domain.tokens}, {"documents", domain.documents}};
+    }
+    char gflops[32];
+    char entropy[32];
+    std::snprintf(gflops, sizeof gflops, "%.1f", m_peakGflops);
+    std::snprintf(entropy, sizeof entropy, "%.4f", m_corpus->unigramEntropy(mixtureAt(m_step + 1).shares));
+    return {{"parameters", std::to_string(config.model.parameterCount())},
+            {"mesh", m_mesh.shape().text()},
+            {"tokens_per_step", std::to_string(config.tokensPerStep())},
+            {"total_steps", std::to_string(config.steps)},
+            {"sgemm_gflops", gflops},
+            {"unigram_entropy", entropy},
+            {"host", m_options.host},
+            {"ranks", std::to_string(m_mesh.world().size())},
+            {"threads_per_rank", std::to_string(m_options.threads)},
+            {"device", config.device},
+            {"fork_step", std::to_string(m_step)},
+            {"resumed_from", start.path.string()},
+            {"domains", domains.dump()}};
+}
+
+void Trainer::announce(const StartPoint& start) {
+    m_telemetry.at(m_step, m_tokens, "step");
+    for (const std::string& name : start.unfinished) {
+        const std::string text = "Checkpoint " + name + " was not finished when its process ended; it is left out.";
+        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text, {{"path", (m_options.checkpointDir / name).string()}});
+        m_options.onNote(text);
+    }
+    for (const Damage& damage : start.damaged) {
+        const std::string text = "Checkpoint " + damage.path.filename().string() + " is damaged (" + damage.text + "); the one before it is used.";
+        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text, {{"path", damage.path.string()}, {"damage", damage.text}});
+        m_options.onNote(text);
+    }
+    const std::string from = start.path.empty() ? "from step 0" : "from step " + std::to_string(m_step) + " of " + start.path.filename().string();
+    m_telemetry.event(ipc::EventKind::AttemptStarted, ipc::Severity::Info, "Training starts " + from + " on " + m_mesh.shape().text() + ".", startFacts(start));
+    std::ostringstream text;
+    text << "training starts " << from << ", mesh " << m_mesh.shape().text() << ", " << m_options.config.model.parameterCount() << " parameters, "
+         << m_options.threads << (m_options.threads == 1 ? " thread" : " threads") << " a rank, sgemm peak " << m_peakGflops << " GFLOP/s, unigram entropy "
+         << m_corpus->unigramEntropy(mixtureAt(m_step + 1).shares) << " nats";
+    m_options.onNote(text.str());
+}
+
+} // namespace telehelm::train
