@@ -71,6 +71,17 @@ struct ScratchFolder {
     }
 };
 
+/// Of runs that were killed; the lock is held, so no one uses them.
+void removeLeftovers(const fs::path& dir, const std::string& prefix) {
+    std::vector<fs::path> found;
+    std::error_code error; // no folder, nothing left over
+    for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
+        if (it->is_directory() && it->path().filename().string().rfind(prefix, 0) == 0)
+            found.push_back(it->path());
+    for (const auto& path : found)
+        fs::remove_all(path, error);
+}
+
 class Builder {
 public:
     Builder(const DemoOptions& options, const PackageList& list, Progress& progress, const std::atomic<bool>& cancelled)
@@ -79,11 +90,13 @@ public:
           m_scratch{options.cache / ("unpacked-" + std::to_string(::getpid()))} {}
 
     Result<void> build() {
+        removeLeftovers(m_options.cache, "unpacked-");
+        removeLeftovers(fs::absolute(m_options.dir).parent_path(), m_options.dir.filename().string() + ".partial-");
+        if (auto enough = checkSpace(); !enough)
+            return enough;
         auto packages = m_store.provide(m_list.packageNames(), m_options.offline);
         if (!packages)
             return tl::unexpected(packages.error());
-        if (auto enough = checkSpace(); !enough)
-            return enough;
         auto writer = CorpusWriter::create(m_options.dir, CorpusWriter::Existing::Replace);
         if (!writer)
             return tl::unexpected(writer.error());

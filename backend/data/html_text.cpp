@@ -86,7 +86,7 @@ private:
     std::string m_mark; // “- ” or “ | ”, due before the next text
     int m_breaks = 0;
     bool m_space = false; // white space is due before the next word
-    int m_pre = 0, m_cell = 0;
+    int m_pre = 0, m_cell = 0, m_item = 0; // how many of these elements are open
 };
 
 void Renderer::node(const GumboNode& node) {
@@ -107,10 +107,9 @@ void Renderer::element(const GumboElement& element) {
     const bool pre = tag == GUMBO_TAG_PRE;
     const bool block = contains(kBlockTags, tag) && (m_cell == 0 || pre);
     const bool line = contains(kLineTags, tag) && (m_cell == 0 || tag == GUMBO_TAG_BR);
-    if (block)
-        breakLines(2);
-    else if (line)
-        breakLines(1);
+    const int around = m_item > 0 && (tag == GUMBO_TAG_P || tag == GUMBO_TAG_DIV) ? 1 : 2;
+    if (block || line)
+        breakLines(block ? around : 1);
     else if (contains(kBlockTags, tag) || contains(kLineTags, tag))
         m_space = true; // inside a table's cell everything stays on one line
     if (tag == GUMBO_TAG_LI && m_cell == 0)
@@ -119,15 +118,16 @@ void Renderer::element(const GumboElement& element) {
         m_mark = "  ";
     if (cell && m_breaks == 0 && m_cell == 0)
         m_mark = " | ";
+    const bool item = tag == GUMBO_TAG_LI;
     m_cell += cell;
     m_pre += pre;
+    m_item += item;
     children(element);
+    m_item -= item;
     m_pre -= pre;
     m_cell -= cell;
-    if (block)
-        breakLines(2);
-    else if (line)
-        breakLines(1);
+    if (block || line)
+        breakLines(block ? around : 1);
 }
 
 void Renderer::text(std::string_view text) {

@@ -16,6 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kOnlineCommand = "telehelm-data demo";
+constexpr const char* kListsMissing =
+    "apt does not know the packages of the demo corpus; with the network up, run “sudo apt-get update”, then “telehelm-data demo” again";
 
 std::string joined(const std::vector<std::string>& names) {
     std::string text;
@@ -25,7 +27,7 @@ std::string joined(const std::vector<std::string>& names) {
 }
 
 /// The last lines that are not apt's progress.
-std::string lastLines(const std::string& output, int count = 3) {
+std::string lastLines(const std::string& output, int count = 1) {
     std::istringstream in(output);
     std::vector<std::string> lines;
     for (std::string line; std::getline(in, line);)
@@ -64,7 +66,8 @@ std::int64_t bytesIn(const fs::path& dir) {
 
 Error withoutTool(Error error) {
     if (error.code == ErrorCode::NotFound)
-        error.message = "this program is not here; the demo corpus is made from Debian packages and needs Debian 12 with apt and dpkg";
+        return {ErrorCode::Unavailable, "this program is not here; the demo corpus is made from Debian packages and needs Debian 12 with apt and dpkg",
+                error.context};
     return error;
 }
 
@@ -124,12 +127,11 @@ Result<void> PackageStore::refreshLists() {
         m_progress.update(bytesIn("/var/lib/apt/lists"), 0, "");
         return !m_cancelled;
     });
-    const std::string remedy = "apt's lists of packages are missing; run “sudo apt-get update”, then “" + std::string(kOnlineCommand) + "” again";
-    if (!ran)
-        return ran.error().code == ErrorCode::NotFound ? fail(ErrorCode::Unavailable, remedy) : tl::unexpected(ran.error());
-    if (ran->exitCode != 0)
-        return fail(ErrorCode::Unavailable, remedy + " (" + lastLines(ran->output) + ")");
-    return {};
+    if (!ran && ran.error().code == ErrorCode::Cancelled)
+        return tl::unexpected(ran.error());
+    if (!ran || ran->exitCode != 0)
+        return fail(ErrorCode::Unavailable, kListsMissing);
+    return {}; // apt-get update succeeds without a network, too: whether it helped is seen afterwards
 }
 
 Result<void> PackageStore::fetch(const std::vector<Offer>& offers) {
@@ -150,8 +152,9 @@ Result<void> PackageStore::fetch(const std::vector<Offer>& offers) {
     }
     if (const auto space = fs::space(partial, error); !error && static_cast<std::int64_t>(space.available) < total)
         return tl::unexpected(noSpace(partial));
-    m_progress.begin("fetching " + std::to_string(offers.size()) + " Debian packages");
-    m_progress.note("fetching " + std::to_string(offers.size()) + " Debian packages, " + sizeText(total) + ", into " + m_dir.string());
+    const std::string what = "fetching " + std::to_string(offers.size()) + (offers.size() == 1 ? " Debian package" : " Debian packages");
+    m_progress.begin(what);
+    m_progress.note(what + ", " + sizeText(total) + ", into " + m_dir.string());
     auto ran = runProcess(command, partial, [&] {
         m_progress.update(bytesIn(partial), total, "");
         return !m_cancelled;
@@ -198,6 +201,8 @@ Result<std::vector<CachedPackage>> PackageStore::provide(const std::vector<std::
         if (auto refreshed = refreshLists(); !refreshed)
             return tl::unexpected(refreshed.error());
         offered = offers(missing);
+        if (!offered && offered.error().code == ErrorCode::NotFound)
+            return fail(ErrorCode::Unavailable, std::string(kListsMissing) + " (" + offered.error().message + ")");
     }
     if (!offered)
         return tl::unexpected(offered.error());

@@ -27,7 +27,7 @@ void Progress::update(std::int64_t done, std::int64_t total, const std::string& 
         const auto percent = std::clamp<std::int64_t>(done * 100 / total, 0, 100);
         line += " of " + sizeText(total) + " (" + std::to_string(percent) + " %)";
         const double seconds = std::chrono::duration<double>(now - m_begun).count();
-        if (done > 0 && done < total && seconds > 1.0)
+        if (percent >= 10 && done < total && seconds > 1.0) // before, it would be a guess
             line += ", " + std::to_string(static_cast<long>(seconds * static_cast<double>(total - done) / static_cast<double>(done)) + 1) + " s left";
     }
     if (!detail.empty())
