@@ -93,12 +93,12 @@ void setRole(QWidget* widget, const char* role) {
 }
 
 QPixmap severityPixmap(const ThemeController& theme, int severity, int size) {
-    const Theme& colours = theme.theme();
+    using Shape = ThemeController::SeverityShape;
     switch (static_cast<ipc::Severity>(severity)) {
-    case ipc::Severity::Critical: return theme.icon("crit", colours.crit).pixmap(size, size);
-    case ipc::Severity::Warning: return theme.icon("warn", colours.warn).pixmap(size, size);
-    case ipc::Severity::Benign: return theme.icon("ok", colours.ok).pixmap(size, size);
-    case ipc::Severity::Info: return theme.icon("info", colours.info).pixmap(size, size);
+    case ipc::Severity::Critical: return theme.severityIcon(Shape::Critical).pixmap(size, size);
+    case ipc::Severity::Warning: return theme.severityIcon(Shape::Warning).pixmap(size, size);
+    case ipc::Severity::Benign: return theme.severityIcon(Shape::Benign).pixmap(size, size);
+    case ipc::Severity::Info: return theme.severityIcon(Shape::Note).pixmap(size, size);
     }
     return {};
 }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The live page with its docks: Runs and Series at the left, Events under all. An inner main window, so that its layout is its own.
+// GUI thread only.
+#pragma once
+
+#include <QMainWindow>
+
+#include "main_window/events_dock.h"
+#include "main_window/run_lists.h"
+
+class QSettings;
+
+namespace telehelm::app {
+
+class LivePage;
+
+class LiveArea : public QMainWindow {
+    Q_OBJECT
+public:
+    LiveArea(Session& session, ThemeController& theme, RunSlots& runSlots, MessagesModel& messages, QWidget* parent = nullptr);
+    [[nodiscard]] LivePage* page() const { return m_page; }
+    [[nodiscard]] RunsDock* runsDock() const { return m_runsDock; }
+    [[nodiscard]] SeriesDock* seriesDock() const { return m_seriesDock; }
+    [[nodiscard]] EventsDock* eventsDock() const { return m_eventsDock; }
+    [[nodiscard]] SeriesModel& series() { return m_series; }
+    void restoreDefaultLayout();
+
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+    void showEvent(QShowEvent* event) override;
+
+private:
+    void connectModels();
+    void connectPage();
+    void refreshRun(const QString& run);
+    Session& m_session;
+    RunSlots& m_slots;
+    RunsModel m_runs;
+    SeriesModel m_series;
+    LivePage* m_page;
+    RunsDock* m_runsDock;
+    SeriesDock* m_seriesDock;
+    EventsDock* m_eventsDock;
+    bool m_collapsed = false; // the left docks, because the window is narrow
+    bool m_shown = false;
+};
+
+} // namespace telehelm::app
