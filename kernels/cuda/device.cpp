@@ -33,6 +33,10 @@ CudaReport cudaReport() {
         report.runtimeVersion = versionText(runtime);
     if (cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0)
         report.driverVersion = versionText(driver);
+    if (driver == 0) {
+        report.whyNone = "no NVIDIA driver is loaded";
+        return report;
+    }
     if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
         report.whyNone = std::string("CUDA finds no device: ") + cudaGetErrorString(error);
         return report;

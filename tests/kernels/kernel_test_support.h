@@ -63,6 +63,17 @@ double relativeError(const A& a, const B& b) {
     return norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference);
 }
 
+/// max |a − b|; infinite where a holds NaN.
+template <typename A, typename B>
+double largestGap(const A& a, const B& b) {
+    double largest = 0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+        const double gap = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+        largest = gap <= largest ? largest : std::isnan(gap) ? std::numeric_limits<double>::infinity() : gap;
+    }
+    return largest;
+}
+
 } // namespace telehelm::test
 
 /// Fails with both figures. NaN fails too.
