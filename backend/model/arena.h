@@ -13,8 +13,7 @@ namespace telehelm::model {
 
 /// Plan with reserve(), then allocate() once; the pointers given to reserve() then point into the block, each on its own cache
 /// line. They must stay where they are until then.
-template <typename Real>
-class Arena {
+template <typename Real> class Arena {
 public:
     void reserve(Real*& pointer, std::int64_t size) {
         m_plan.emplace_back(&pointer, m_size);

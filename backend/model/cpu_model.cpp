@@ -8,7 +8,8 @@ namespace {
 
 class CpuModel final : public Model {
 public:
-    CpuModel(const config::ModelConfig& shape, std::int64_t microBatch, int threads) : m_transformer(shape, microBatch, threads) {}
+    CpuModel(const config::ModelConfig& shape, std::int64_t microBatch, int threads)
+        : m_transformer(shape, microBatch, threads) {}
 
     const std::vector<ParameterInfo>& layout() const override { return m_transformer.layout(); }
     std::span<float> parameters() override { return m_transformer.parameters(); }

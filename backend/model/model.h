@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The report's decoder-only transformer (section 3.1): pre-RMSNorm, SwiGLU, RoPE, no biases, untied embedding and head, RMSNorm
 // on the last output, input multiplier on the embedding, output multiplier on the final hidden state.
-// μP groups by how many of a weight's dimensions grow with the width: two for the linears ("matrix-like"), one for embedding, head
-// and norms ("vector-like"). Both groups have their own init std and learning rate; norms start at 1.
-// Weights, in this order: embedding (V, C); layers.i.attention.{norm (C), qkv (3C, C), out (C, C)}, layers.i.ffn.{norm (C),
-// gate_up (2F, C), down (C, F)}; norm (C); head (V, C). Linears are y = x Wᵀ; qkv's rows are all heads' q, then k, then v.
-// Letters: B batch, T sequence, C hidden, H heads, D = C/H, F ffn, V vocabulary, L layers.
+// μP groups by how many of a weight's dimensions grow with the width: two for the linears ("matrix-like"), one for embedding,
+// head and norms ("vector-like"). Both groups have their own init std and learning rate; norms start at 1. Weights, in this
+// order: embedding (V, C); layers.i.attention.{norm (C), qkv (3C, C), out (C, C)}, layers.i.ffn.{norm (C), gate_up (2F, C), down
+// (C, F)}; norm (C); head (V, C). Linears are y = x Wᵀ; qkv's rows are all heads' q, then k, then v. Letters: B batch, T
+// sequence, C hidden, H heads, D = C/H, F ffn, V vocabulary, L layers.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct ParameterInfo {
     std::vector<std::int64_t> shape; // row-major
     std::int64_t offset = 0;         // in elements
     std::int64_t size = 0;
-    bool matrixLike = false;         // a linear of a layer; false: embedding, head, norms
+    bool matrixLike = false; // a linear of a layer; false: embedding, head, norms
 };
 
 /// Trainer thread only. Owns parameters, gradients and one pre-planned activation arena; no allocation after construction.
@@ -36,7 +36,8 @@ public:
     [[nodiscard]] virtual std::span<float> parameters() = 0; // padded at the end to a multiple of 64 elements
     [[nodiscard]] virtual std::span<float> gradients() = 0;  // same layout, fp32 accumulation
 
-    /// Truncated normal (σ cut at ± 2 σ) per weight; norms are 1. A pure function of the seed and each weight's global name and index.
+    /// Truncated normal (σ cut at ± 2 σ) per weight; norms are 1. A pure function of the seed and each weight's global name and
+    /// index.
     virtual void initialise(std::uint64_t seed) = 0;
 
     /// Forward and backward over one micro-batch. Adds `gradScale` × ∂(Σ over B·T of nats)/∂θ to the gradients.
@@ -44,8 +45,7 @@ public:
     virtual double trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                                    float gradScale) = 0;
     /// Forward alone. nats: the loss of each token, (b, T) like inputs and targets; gradients stay as they are.
-    virtual void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
-                          std::span<float> nats) = 0;
+    virtual void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) = 0;
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
 };
 

@@ -14,8 +14,7 @@
 namespace telehelm::model {
 
 /// Plain loops: the specification that other engines are compared with; in double for finite differences.
-template <typename T>
-struct ReferenceOps {
+template <typename T> struct ReferenceOps {
     using Real = T;
     static constexpr auto embeddingForward = &kernels::reference::embeddingForward<T>;
     static constexpr auto embeddingBackward = &kernels::reference::embeddingBackward<T>;

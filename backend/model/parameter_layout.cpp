@@ -34,7 +34,9 @@ std::uint64_t mix(std::uint64_t x) {
 }
 
 /// In (0, 1): the logarithm below needs it.
-double unit(std::uint64_t bits) { return (static_cast<double>(bits >> 11) + 0.5) * 0x1.0p-53; }
+double unit(std::uint64_t bits) {
+    return (static_cast<double>(bits >> 11) + 0.5) * 0x1.0p-53;
+}
 
 void require(bool holds, const char* text) {
     if (!holds)

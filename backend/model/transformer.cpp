@@ -38,8 +38,7 @@ Transformer<Ops>::Transformer(const config::ModelConfig& shape, std::int64_t mic
     kernels::reference::ropeTable(m_cos, m_sin, m_T, m_C / m_H, shape.ropeTheta);
 }
 
-template <typename Ops>
-void Transformer<Ops>::findWeights() {
+template <typename Ops> void Transformer<Ops>::findWeights() {
     m_layout = parameterLayout(m_shape);
     m_parameterCount = static_cast<std::size_t>(paddedSize(m_layout));
     m_weightArena.reserve(m_parameters, paddedSize(m_layout));
@@ -58,8 +57,7 @@ void Transformer<Ops>::findWeights() {
     m_head = offset();
 }
 
-template <typename Ops>
-void Transformer<Ops>::planActivations() {
+template <typename Ops> void Transformer<Ops>::planActivations() {
     const std::int64_t N = m_B * m_T, rows = N * m_C, half = m_T * (m_C / m_H) / 2;
     const auto plan = [this](Real*& pointer, std::int64_t size) { m_activationArena.reserve(pointer, size); };
     m_layers.resize(m_offsets.size());
@@ -89,8 +87,7 @@ void Transformer<Ops>::planActivations() {
     m_activationArena.allocate();
 }
 
-template <typename Ops>
-void Transformer<Ops>::initialise(std::uint64_t seed) {
+template <typename Ops> void Transformer<Ops>::initialise(std::uint64_t seed) {
     for (const ParameterInfo& info : m_layout)
         initialiseWeight(parameters().subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size)), info,
                          m_shape, seed);
@@ -113,13 +110,11 @@ auto Transformer<Ops>::checked(std::span<const std::int32_t> inputs, std::span<c
 }
 
 /// True when members can take whole sequences and stay balanced; then attention needs no barriers around it.
-template <typename Ops>
-bool Transformer<Ops>::ownsSequences(const Worker& worker, const Batch& batch) const {
+template <typename Ops> bool Transformer<Ops>::ownsSequences(const Worker& worker, const Batch& batch) const {
     return batch.sequences % worker.count == 0;
 }
 
-template <typename Ops>
-kernels::Range Transformer<Ops>::rowsOf(const Worker& worker, const Batch& batch) const {
+template <typename Ops> kernels::Range Transformer<Ops>::rowsOf(const Worker& worker, const Batch& batch) const {
     return worker.share(batch.sequences * m_T, ownsSequences(worker, batch) ? m_T : kRowGrain);
 }
 
@@ -147,8 +142,7 @@ void Transformer<Ops>::evaluate(std::span<const std::int32_t> inputs, std::span<
     });
 }
 
-template <typename Ops>
-void Transformer<Ops>::forward(const Worker& worker, const Batch& batch) {
+template <typename Ops> void Transformer<Ops>::forward(const Worker& worker, const Batch& batch) {
     const Range rows = rowsOf(worker, batch);
     const bool alone = ownsSequences(worker, batch);
     Ops::embeddingForward(m_layers[0].input + rows.from * m_C, weight(m_embedding), batch.inputs + rows.from, rows.size(), m_C,
@@ -167,8 +161,7 @@ void Transformer<Ops>::forward(const Worker& worker, const Batch& batch) {
     worker.barrier();
 }
 
-template <typename Ops>
-void Transformer<Ops>::forwardToAttention(std::size_t layer, Range rows) {
+template <typename Ops> void Transformer<Ops>::forwardToAttention(std::size_t layer, Range rows) {
     const LayerActivations& a = m_layers[layer];
     const LayerOffsets& at = m_offsets[layer];
     const std::int64_t N = rows.size(), first = rows.from * m_C;
@@ -178,8 +171,7 @@ void Transformer<Ops>::forwardToAttention(std::size_t layer, Range rows) {
     Ops::ropeForward(qkv, m_cos, m_sin, {N, rows.from, m_T, m_H, m_C / m_H});
 }
 
-template <typename Ops>
-void Transformer<Ops>::attend(const Worker& worker, const Batch& batch, std::size_t layer) {
+template <typename Ops> void Transformer<Ops>::attend(const Worker& worker, const Batch& batch, std::size_t layer) {
     const LayerActivations& a = m_layers[layer];
     const Range pairs = worker.share(batch.sequences * m_H, ownsSequences(worker, batch) ? m_H : 1);
     for (std::int64_t pair = pairs.from; pair < pairs.to; ++pair) {
@@ -190,8 +182,7 @@ void Transformer<Ops>::attend(const Worker& worker, const Batch& batch, std::siz
     }
 }
 
-template <typename Ops>
-void Transformer<Ops>::forwardFromAttention(std::size_t layer, Range rows) {
+template <typename Ops> void Transformer<Ops>::forwardFromAttention(std::size_t layer, Range rows) {
     const LayerActivations& a = m_layers[layer];
     const LayerOffsets& at = m_offsets[layer];
     const std::int64_t N = rows.size(), first = rows.from * m_C;
@@ -206,8 +197,7 @@ void Transformer<Ops>::forwardFromAttention(std::size_t layer, Range rows) {
     Ops::linearForward(output, act, weight(at.down), {N, m_F, m_C}, 1, Output::Add);
 }
 
-template <typename Ops>
-void Transformer<Ops>::evaluateHead(const Worker& worker, const Batch& batch, Real* nats) {
+template <typename Ops> void Transformer<Ops>::evaluateHead(const Worker& worker, const Batch& batch, Real* nats) {
     const std::int64_t N = batch.sequences * m_T;
     for (std::int64_t from = 0; from < N; from += m_headRows) {
         const Range rows = worker.share(std::min(m_headRows, N - from), kRowGrain);
@@ -220,8 +210,7 @@ void Transformer<Ops>::evaluateHead(const Worker& worker, const Batch& batch, Re
 }
 
 /// Loss, gradient of the head and of its input, a stretch of rows at a time.
-template <typename Ops>
-void Transformer<Ops>::trainHead(const Worker& worker, const Batch& batch) {
+template <typename Ops> void Transformer<Ops>::trainHead(const Worker& worker, const Batch& batch) {
     const std::int64_t N = batch.sequences * m_T;
     for (std::int64_t from = 0; from < N; from += m_headRows) {
         const std::int64_t count = std::min(m_headRows, N - from);
@@ -238,8 +227,7 @@ void Transformer<Ops>::trainHead(const Worker& worker, const Batch& batch) {
     }
 }
 
-template <typename Ops>
-void Transformer<Ops>::backward(const Worker& worker, const Batch& batch) {
+template <typename Ops> void Transformer<Ops>::backward(const Worker& worker, const Batch& batch) {
     const Range rows = rowsOf(worker, batch);
     const std::int64_t first = rows.from * m_C, count = rows.size() * m_C;
     std::fill_n(normSum(worker.index, 0), (2 * m_layers.size() + 1) * static_cast<std::size_t>(m_C), Real(0));
@@ -267,8 +255,7 @@ void Transformer<Ops>::backward(const Worker& worker, const Batch& batch) {
 }
 
 /// From the layer's output gradient (m_dX) to those of the residual between and of the attention's output; own rows only.
-template <typename Ops>
-void Transformer<Ops>::backwardFfn(const Worker& worker, std::size_t layer, Range rows) {
+template <typename Ops> void Transformer<Ops>::backwardFfn(const Worker& worker, std::size_t layer, Range rows) {
     const LayerActivations& a = m_layers[layer];
     const LayerOffsets& at = m_offsets[layer];
     const std::int64_t N = rows.size(), first = rows.from * m_C;
@@ -281,8 +268,7 @@ void Transformer<Ops>::backwardFfn(const Worker& worker, std::size_t layer, Rang
     Ops::linearBackwardInput(m_dAttention + first, m_dMiddle + first, weight(at.out), {N, m_C, m_C}, 1, Output::Overwrite);
 }
 
-template <typename Ops>
-void Transformer<Ops>::backwardAttend(const Worker& worker, const Batch& batch, std::size_t layer) {
+template <typename Ops> void Transformer<Ops>::backwardAttend(const Worker& worker, const Batch& batch, std::size_t layer) {
     const LayerActivations& a = m_layers[layer];
     const Range pairs = worker.share(batch.sequences * m_H, ownsSequences(worker, batch) ? m_H : 1);
     for (std::int64_t pair = pairs.from; pair < pairs.to; ++pair) {
@@ -296,8 +282,7 @@ void Transformer<Ops>::backwardAttend(const Worker& worker, const Batch& batch, 
 }
 
 /// From m_dQkv and m_dMiddle to the gradient of the layer's input (m_dX); own rows only.
-template <typename Ops>
-void Transformer<Ops>::backwardToInput(const Worker& worker, std::size_t layer, Range rows) {
+template <typename Ops> void Transformer<Ops>::backwardToInput(const Worker& worker, std::size_t layer, Range rows) {
     const LayerActivations& a = m_layers[layer];
     const LayerOffsets& at = m_offsets[layer];
     const std::int64_t N = rows.size(), first = rows.from * m_C;
@@ -310,16 +295,15 @@ void Transformer<Ops>::backwardToInput(const Worker& worker, std::size_t layer, 
 
 /// All rows of the batch, this member's outputs.
 template <typename Ops>
-void Transformer<Ops>::addWeightGradient(const Worker& worker, std::int64_t weight, const Real* dY, const Real* x,
-                                         std::int64_t N, std::int64_t I, std::int64_t O, Real alpha) {
+void Transformer<Ops>::addWeightGradient(const Worker& worker, std::int64_t weight, const Real* dY, const Real* x, std::int64_t N,
+                                         std::int64_t I, std::int64_t O, Real alpha) {
     const Range outputs = worker.share(O, kRowGrain);
     if (outputs.size() > 0)
         Ops::linearBackwardWeight(m_gradients + weight, dY, x, {N, I, O}, alpha, outputs.from, outputs.to);
 }
 
 /// After the last barrier: sums the members' norm gradients in their order, this member's columns.
-template <typename Ops>
-void Transformer<Ops>::addNormGradients(const Worker& worker) {
+template <typename Ops> void Transformer<Ops>::addNormGradients(const Worker& worker) {
     const Range columns = worker.share(m_C, kRowGrain);
     const auto addUp = [&](std::size_t index, std::int64_t offset) {
         for (int member = 0; member < worker.count; ++member)

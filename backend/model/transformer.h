@@ -16,8 +16,7 @@
 namespace telehelm::model {
 
 /// Trainer thread only. See Model for what the calls mean; Real is the engine's precision, in parameters, gradients and losses.
-template <typename Ops>
-class Transformer {
+template <typename Ops> class Transformer {
 public:
     using Real = typename Ops::Real;
 
@@ -61,7 +60,8 @@ private:
 
     void findWeights();
     void planActivations();
-    [[nodiscard]] Batch checked(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, Real gradScale) const;
+    [[nodiscard]] Batch checked(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                                Real gradScale) const;
     [[nodiscard]] Range rowsOf(const Worker& worker, const Batch& batch) const;
     [[nodiscard]] bool ownsSequences(const Worker& worker, const Batch& batch) const;
 
@@ -83,7 +83,8 @@ private:
     [[nodiscard]] const Real* weight(std::int64_t offset) const { return m_parameters + offset; }
     /// This member's sum for norm `index` (2 per layer, then the last), added up over the team at the end.
     [[nodiscard]] Real* normSum(int member, std::size_t index) const {
-        return m_normSums + (static_cast<std::size_t>(member) * (2 * m_layers.size() + 1) + index) * static_cast<std::size_t>(m_C);
+        return m_normSums +
+               (static_cast<std::size_t>(member) * (2 * m_layers.size() + 1) + index) * static_cast<std::size_t>(m_C);
     }
     [[nodiscard]] Real* scratch(const Worker& worker) const { return m_scratch + worker.index * m_scratchSize; }
     [[nodiscard]] kernels::AttentionShape attentionShape() const {
@@ -105,14 +106,14 @@ private:
     Real *m_parameters = nullptr, *m_gradients = nullptr;
     std::vector<LayerActivations> m_layers;
     Real *m_cos, *m_sin;            // T, D/2
-    Real *m_output;                 // N, C   residual stream after the last layer
+    Real* m_output;                 // N, C   residual stream after the last layer
     Real *m_normed, *m_r;           // N, C; N
-    Real *m_logits;                 // rows at once, V; become their own gradient
-    Real *m_nats;                   // N
+    Real* m_logits;                 // rows at once, V; become their own gradient
+    Real* m_nats;                   // N
     Real *m_dX, *m_dMiddle;         // N, C   of the residual stream
     Real *m_dNormed, *m_dAttention; // N, C
-    Real *m_dQkv;                   // N, 3C
-    Real *m_dAct;                   // N, F
+    Real* m_dQkv;                   // N, 3C
+    Real* m_dAct;                   // N, F
     Real *m_normSums, *m_scratch;   // per team member
 };
 

@@ -24,7 +24,9 @@ AdamW::AdamW(const std::vector<model::ParameterInfo>& layout, std::int64_t from,
 void AdamW::step(std::int64_t step, const Rates& rates, std::span<float> parameters, std::span<const float> gradients,
                  float gradScale) {
     assert(step >= 1 && parameters.size() == m_first.size() && gradients.size() == m_first.size());
-    const auto correction = [&](double beta) { return static_cast<float>(1.0 / (1.0 - std::pow(beta, static_cast<double>(step)))); };
+    const auto correction = [&](double beta) {
+        return static_cast<float>(1.0 / (1.0 - std::pow(beta, static_cast<double>(step))));
+    };
     const float first = correction(m_config.beta1), second = correction(m_config.beta2);
     kernels::runTeam(m_threads, [&](const kernels::Worker& worker) {
         for (const Piece& piece : m_pieces) {

@@ -23,6 +23,8 @@ double sumOfSquares(std::span<const float> values, int threads) {
     return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-double clipFactor(double norm, double clip) { return clip > 0 && norm > clip ? clip / norm : 1.0; }
+double clipFactor(double norm, double clip) {
+    return clip > 0 && norm > clip ? clip / norm : 1.0;
+}
 
 } // namespace telehelm::optim

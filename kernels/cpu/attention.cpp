@@ -20,7 +20,9 @@ struct Block {
     [[nodiscard]] std::int64_t rows() const { return to - from; }
 };
 
-Block blockAt(std::int64_t from, std::int64_t T) { return {from, std::min(from + kRows, T)}; }
+Block blockAt(std::int64_t from, std::int64_t T) {
+    return {from, std::min(from + kRows, T)};
+}
 
 /// Row-wise exp(S − max) with zeros right of the diagonal; sets lse and scales each output row later by 1 / sum.
 void softmaxBlock(float* scores, float* lse, float* inverseSums, const Block& block) {
@@ -52,7 +54,9 @@ void gradientBlock(float* scores, float* dScores, const float* lse, const float*
 
 } // namespace
 
-std::int64_t attentionScratch(const AttentionShape& shape) { return 2 * kRows * shape.T + kRows; }
+std::int64_t attentionScratch(const AttentionShape& shape) {
+    return 2 * kRows * shape.T + kRows;
+}
 
 void attentionForward(float* out, float* lse, const float* q, const float* k, const float* v, const AttentionShape& shape,
                       float scale, float* scratch) {

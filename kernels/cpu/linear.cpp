@@ -12,7 +12,9 @@
 
 namespace telehelm::kernels {
 
-void useSingleThreadedBlas() { openblas_set_num_threads(1); }
+void useSingleThreadedBlas() {
+    openblas_set_num_threads(1);
+}
 
 namespace cpu {
 
@@ -52,8 +54,8 @@ double calibrateSgemmGflops(int threads) {
         const auto start = Clock::now();
         runTeam(threads, [&](const Worker& worker) {
             const Range rows = worker.share(kSize, 16);
-            cpu::gemm(out.data() + rows.from * kSize, kSize, rows.size(), kSize, kSize, 1.0F, {a.data() + rows.from * kSize, kSize},
-                      {b.data(), kSize, true}, 0.0F);
+            cpu::gemm(out.data() + rows.from * kSize, kSize, rows.size(), kSize, kSize, 1.0F,
+                      {a.data() + rows.from * kSize, kSize}, {b.data(), kSize, true}, 0.0F);
         });
         const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
         spent += seconds;

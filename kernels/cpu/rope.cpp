@@ -5,8 +5,7 @@ namespace telehelm::kernels::cpu {
 
 namespace {
 
-template <bool kBack>
-void rotate(float* qkv, const float* cos, const float* sin, const RopeShape& shape) {
+template <bool kBack> void rotate(float* qkv, const float* cos, const float* sin, const RopeShape& shape) {
     const std::int64_t half = shape.D / 2;
     for (std::int64_t n = 0; n < shape.N; ++n) {
         const std::int64_t t = (shape.firstRow + n) % shape.T;
@@ -26,7 +25,9 @@ void rotate(float* qkv, const float* cos, const float* sin, const RopeShape& sha
 
 } // namespace
 
-void ropeForward(float* qkv, const float* cos, const float* sin, const RopeShape& shape) { rotate<false>(qkv, cos, sin, shape); }
+void ropeForward(float* qkv, const float* cos, const float* sin, const RopeShape& shape) {
+    rotate<false>(qkv, cos, sin, shape);
+}
 
 void ropeBackward(float* dQkv, const float* cos, const float* sin, const RopeShape& shape) {
     rotate<true>(dQkv, cos, sin, shape);

@@ -11,7 +11,9 @@ void Worker::barrier() const {
     }
 }
 
-int availableThreads() { return std::max(1, omp_get_num_procs()); }
+int availableThreads() {
+    return std::max(1, omp_get_num_procs());
+}
 
 namespace detail {
 

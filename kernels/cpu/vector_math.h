@@ -29,6 +29,8 @@ inline float vectorExp(float x) {
     return p * std::bit_cast<float>(exponent);
 }
 
-inline float vectorSigmoid(float x) { return 1.0F / (1.0F + vectorExp(-x)); }
+inline float vectorSigmoid(float x) {
+    return 1.0F / (1.0F + vectorExp(-x));
+}
 
 } // namespace telehelm::kernels::cpu

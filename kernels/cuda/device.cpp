@@ -9,7 +9,9 @@ namespace telehelm::kernels {
 namespace {
 
 /// 12040 ↦ "12.4".
-std::string versionText(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string versionText(int version) {
+    return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 CudaDevice describe(int index) {
     CudaDevice device;

@@ -8,23 +8,23 @@ namespace telehelm::kernels::reference {
 
 namespace {
 
-template <typename T>
-T dot(const T* a, const T* b, std::int64_t size) {
+template <typename T> T dot(const T* a, const T* b, std::int64_t size) {
     T sum = 0;
     for (std::int64_t i = 0; i < size; ++i)
         sum += a[i] * b[i];
     return sum;
 }
 
-template <typename T>
-void addScaled(T* out, T factor, const T* in, std::int64_t size) {
+template <typename T> void addScaled(T* out, T factor, const T* in, std::int64_t size) {
     for (std::int64_t i = 0; i < size; ++i)
         out[i] += factor * in[i];
 }
 
 } // namespace
 
-std::int64_t attentionScratch(const AttentionShape& shape) { return shape.T; }
+std::int64_t attentionScratch(const AttentionShape& shape) {
+    return shape.T;
+}
 
 template <typename T>
 void attentionForward(T* out, T* lse, const T* q, const T* k, const T* v, const AttentionShape& shape, T scale, T* scratch) {

@@ -8,8 +8,7 @@ namespace telehelm::kernels::reference {
 
 namespace {
 
-template <typename T>
-T logSumExp(const T* row, std::int64_t V) {
+template <typename T> T logSumExp(const T* row, std::int64_t V) {
     const T largest = *std::max_element(row, row + V);
     T sum = 0;
     for (std::int64_t v = 0; v < V; ++v)

@@ -3,14 +3,12 @@
 
 namespace telehelm::kernels::reference {
 
-template <typename T>
-void addTo(T* out, const T* in, std::int64_t size) {
+template <typename T> void addTo(T* out, const T* in, std::int64_t size) {
     for (std::int64_t i = 0; i < size; ++i)
         out[i] += in[i];
 }
 
-template <typename T>
-double sumOfSquares(const T* x, std::int64_t size) {
+template <typename T> double sumOfSquares(const T* x, std::int64_t size) {
     double sum = 0;
     for (std::int64_t i = 0; i < size; ++i)
         sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);

@@ -3,8 +3,7 @@
 
 namespace telehelm::kernels::reference {
 
-template <typename T>
-void linearForward(T* y, const T* x, const T* weight, const LinearShape& shape, T alpha, Output output) {
+template <typename T> void linearForward(T* y, const T* x, const T* weight, const LinearShape& shape, T alpha, Output output) {
     for (std::int64_t n = 0; n < shape.N; ++n) {
         for (std::int64_t o = 0; o < shape.O; ++o) {
             T sum = 0;
@@ -47,7 +46,6 @@ template void linearForward(double*, const double*, const double*, const LinearS
 template void linearBackwardInput(float*, const float*, const float*, const LinearShape&, float, Output);
 template void linearBackwardInput(double*, const double*, const double*, const LinearShape&, double, Output);
 template void linearBackwardWeight(float*, const float*, const float*, const LinearShape&, float, std::int64_t, std::int64_t);
-template void linearBackwardWeight(double*, const double*, const double*, const LinearShape&, double, std::int64_t,
-                                   std::int64_t);
+template void linearBackwardWeight(double*, const double*, const double*, const LinearShape&, double, std::int64_t, std::int64_t);
 
 } // namespace telehelm::kernels::reference

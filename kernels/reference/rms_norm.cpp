@@ -5,8 +5,7 @@
 
 namespace telehelm::kernels::reference {
 
-template <typename T>
-void rmsNormForward(T* out, T* r, const T* x, const T* weight, std::int64_t N, std::int64_t C, T epsilon) {
+template <typename T> void rmsNormForward(T* out, T* r, const T* x, const T* weight, std::int64_t N, std::int64_t C, T epsilon) {
     for (std::int64_t n = 0; n < N; ++n) {
         T squares = 0;
         for (std::int64_t c = 0; c < C; ++c)
@@ -18,8 +17,8 @@ void rmsNormForward(T* out, T* r, const T* x, const T* weight, std::int64_t N, s
 }
 
 template <typename T>
-void rmsNormBackward(T* dX, T* dWeight, const T* residual, const T* dOut, const T* x, const T* weight, const T* r,
-                     std::int64_t N, std::int64_t C) {
+void rmsNormBackward(T* dX, T* dWeight, const T* residual, const T* dOut, const T* x, const T* weight, const T* r, std::int64_t N,
+                     std::int64_t C) {
     for (std::int64_t n = 0; n < N; ++n) {
         T mean = 0; // of g · x
         for (std::int64_t c = 0; c < C; ++c)

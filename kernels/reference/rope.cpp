@@ -7,8 +7,7 @@ namespace telehelm::kernels::reference {
 
 namespace {
 
-template <typename T>
-void rotate(T* qkv, const T* cos, const T* sin, const RopeShape& shape, T direction) {
+template <typename T> void rotate(T* qkv, const T* cos, const T* sin, const RopeShape& shape, T direction) {
     const std::int64_t half = shape.D / 2;
     for (std::int64_t n = 0; n < shape.N; ++n) {
         const std::int64_t t = (shape.firstRow + n) % shape.T;
@@ -26,8 +25,7 @@ void rotate(T* qkv, const T* cos, const T* sin, const RopeShape& shape, T direct
 
 } // namespace
 
-template <typename T>
-void ropeTable(T* cos, T* sin, std::int64_t length, std::int64_t D, double theta) {
+template <typename T> void ropeTable(T* cos, T* sin, std::int64_t length, std::int64_t D, double theta) {
     const std::int64_t half = D / 2;
     for (std::int64_t t = 0; t < length; ++t) {
         for (std::int64_t i = 0; i < half; ++i) {
@@ -38,13 +36,11 @@ void ropeTable(T* cos, T* sin, std::int64_t length, std::int64_t D, double theta
     }
 }
 
-template <typename T>
-void ropeForward(T* qkv, const T* cos, const T* sin, const RopeShape& shape) {
+template <typename T> void ropeForward(T* qkv, const T* cos, const T* sin, const RopeShape& shape) {
     rotate(qkv, cos, sin, shape, T(1));
 }
 
-template <typename T>
-void ropeBackward(T* dQkv, const T* cos, const T* sin, const RopeShape& shape) {
+template <typename T> void ropeBackward(T* dQkv, const T* cos, const T* sin, const RopeShape& shape) {
     rotate(dQkv, cos, sin, shape, T(-1));
 }
 

@@ -5,8 +5,7 @@
 
 namespace telehelm::kernels::reference {
 
-template <typename T>
-void swigluForward(T* out, const T* gateUp, std::int64_t N, std::int64_t F) {
+template <typename T> void swigluForward(T* out, const T* gateUp, std::int64_t N, std::int64_t F) {
     for (std::int64_t n = 0; n < N; ++n) {
         for (std::int64_t f = 0; f < F; ++f) {
             const T gate = gateUp[n * 2 * F + f], up = gateUp[n * 2 * F + F + f];
@@ -15,8 +14,7 @@ void swigluForward(T* out, const T* gateUp, std::int64_t N, std::int64_t F) {
     }
 }
 
-template <typename T>
-void swigluBackward(T* dGateUp, const T* dOut, const T* gateUp, std::int64_t N, std::int64_t F) {
+template <typename T> void swigluBackward(T* dGateUp, const T* dOut, const T* gateUp, std::int64_t N, std::int64_t F) {
     for (std::int64_t n = 0; n < N; ++n) {
         for (std::int64_t f = 0; f < F; ++f) {
             const T gate = gateUp[n * 2 * F + f], up = gateUp[n * 2 * F + F + f];

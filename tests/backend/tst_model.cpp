@@ -83,7 +83,8 @@ void TestModel::finiteDifferences() {
     Transformer<ReferenceOps<double>> model(shapeOf(at), at.batch, 2);
     const auto start = m_random.normals<double>(static_cast<std::int64_t>(model.parameters().size()), 0.4);
     std::ranges::copy(start, model.parameters().begin());
-    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab), targets = m_random.tokens(at.batch * at.length, at.vocab);
+    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab),
+               targets = m_random.tokens(at.batch * at.length, at.vocab);
     model.trainMicroBatch(inputs, targets, 0.37);
 
     std::vector<double> nats(inputs.size());
@@ -93,7 +94,8 @@ void TestModel::finiteDifferences() {
     };
     constexpr double kStep = 1e-5;
     for (const ParameterInfo& info : model.layout()) {
-        const auto gradient = model.gradients().subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size));
+        const auto gradient =
+            model.gradients().subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size));
         std::vector<double> expected;
         for (std::int64_t i = info.offset; i < info.offset + info.size; ++i) {
             double& parameter = model.parameters()[static_cast<std::size_t>(i)];
@@ -159,7 +161,8 @@ void TestModel::evaluateIsTheLoss() {
     const Case& at = kCases[2];
     const auto model = makeCpuModel(shapeOf(at), at.batch, at.threads);
     fillParameters(model->parameters(), m_random);
-    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab), targets = m_random.tokens(at.batch * at.length, at.vocab);
+    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab),
+               targets = m_random.tokens(at.batch * at.length, at.vocab);
     auto nats = poison<float>(at.batch * at.length);
     model->evaluate(inputs, targets, nats);
     QVERIFY(std::ranges::all_of(model->gradients(), [](float value) { return value == 0; }));
@@ -172,13 +175,14 @@ void TestModel::microBatchesAddUp() {
     const auto whole = makeCpuModel(shapeOf(at), at.batch, at.threads), parts = makeCpuModel(shapeOf(at), 1, at.threads);
     fillParameters(whole->parameters(), m_random);
     std::ranges::copy(whole->parameters(), parts->parameters().begin());
-    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab), targets = m_random.tokens(at.batch * at.length, at.vocab);
+    const auto inputs = m_random.tokens(at.batch * at.length, at.vocab),
+               targets = m_random.tokens(at.batch * at.length, at.vocab);
     const double nats = whole->trainMicroBatch(inputs, targets, 0.5F);
     double sum = 0;
     for (std::int64_t from = 0; from < at.batch * at.length; from += at.length)
-        sum += parts->trainMicroBatch(std::span(inputs).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(at.length)),
-                                      std::span(targets).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(at.length)),
-                                      0.5F);
+        sum += parts->trainMicroBatch(
+            std::span(inputs).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(at.length)),
+            std::span(targets).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(at.length)), 0.5F);
     QVERIFY(std::abs(sum - nats) < 1e-6 * nats);
     COMPARE_NEAR(parts->gradients(), whole->gradients(), 1e-5);
 }

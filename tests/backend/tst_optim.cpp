@@ -101,7 +101,8 @@ void TestOptim::matchesReference() {
 void TestOptim::shardsMatchTheWhole() {
     const auto layout = model::parameterLayout(smallShape());
     const std::int64_t size = paddedSizeOf(layout), cut = size / 128 * 64; // as ranks share it: multiples of 64 elements
-    AdamW whole(layout, 0, size, decayingConfig(), 1), low(layout, 0, cut, decayingConfig(), 2), high(layout, cut, size, decayingConfig(), 3);
+    AdamW whole(layout, 0, size, decayingConfig(), 1), low(layout, 0, cut, decayingConfig(), 2),
+        high(layout, cut, size, decayingConfig(), 3);
     auto p = m_random.normals<float>(size), shared = p;
     for (std::int64_t step = 1; step <= 3; ++step) {
         const auto g = m_random.normals<float>(size);

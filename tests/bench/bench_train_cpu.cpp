@@ -63,7 +63,8 @@ std::vector<std::int32_t> randomTokens(std::int64_t count, std::int64_t vocab) {
 class Trainer {
 public:
     Trainer(const Case& shape, int threads)
-        : m_tokens(shape.batch * shape.length), m_threads(threads), m_model(model::makeCpuModel(shape.shape(), shape.batch, threads)),
+        : m_tokens(shape.batch * shape.length), m_threads(threads),
+          m_model(model::makeCpuModel(shape.shape(), shape.batch, threads)),
           m_adamw(m_model->layout(), 0, static_cast<std::int64_t>(m_model->parameters().size()), {}, threads),
           m_inputs(randomTokens(m_tokens, shape.vocab)) {
         m_model->initialise(1);
@@ -119,7 +120,8 @@ int main(int argc, char** argv) {
         else if (i + 1 < argc && key == "--seconds")
             seconds = std::atof(argv[i + 1]);
         else {
-            std::fputs("bench_train_cpu [--threads N] [--seconds S]: training speed of one rank, a JSON object per shape\n", stderr);
+            std::fputs("bench_train_cpu [--threads N] [--seconds S]: training speed of one rank, a JSON object per shape\n",
+                       stderr);
             return 2;
         }
     }

@@ -23,8 +23,7 @@ public:
         qInfo("TELEHELM_TEST_SEED=%u", seed);
         m_engine.seed(seed);
     }
-    template <typename T>
-    std::vector<T> normals(std::int64_t size, double deviation = 1) {
+    template <typename T> std::vector<T> normals(std::int64_t size, double deviation = 1) {
         std::normal_distribution<double> distribution(0, deviation);
         std::vector<T> values(static_cast<std::size_t>(size));
         for (T& value : values)
@@ -43,17 +42,17 @@ private:
     std::mt19937 m_engine;
 };
 
-inline std::vector<double> widen(std::span<const float> values) { return {values.begin(), values.end()}; }
+inline std::vector<double> widen(std::span<const float> values) {
+    return {values.begin(), values.end()};
+}
 
 /// An output that must be overwritten: NaN everywhere.
-template <typename T>
-std::vector<T> poison(std::int64_t size) {
+template <typename T> std::vector<T> poison(std::int64_t size) {
     return std::vector<T>(static_cast<std::size_t>(size), std::numeric_limits<T>::quiet_NaN());
 }
 
 /// ‖a − b‖ / ‖b‖; NaN where either holds one. The absolute norm where b is zero.
-template <typename A, typename B>
-double relativeError(const A& a, const B& b) {
+template <typename A, typename B> double relativeError(const A& a, const B& b) {
     double difference = 0, norm = 0;
     for (std::size_t i = 0; i < b.size(); ++i) {
         const double expected = static_cast<double>(b[i]), gap = static_cast<double>(a[i]) - expected;
@@ -64,8 +63,7 @@ double relativeError(const A& a, const B& b) {
 }
 
 /// max |a − b|; infinite where a holds NaN.
-template <typename A, typename B>
-double largestGap(const A& a, const B& b) {
+template <typename A, typename B> double largestGap(const A& a, const B& b) {
     double largest = 0;
     for (std::size_t i = 0; i < b.size(); ++i) {
         const double gap = std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
@@ -80,8 +78,7 @@ double largestGap(const A& a, const B& b) {
 #define COMPARE_NEAR(actual, expected, bound)                                                                                    \
     do {                                                                                                                         \
         const double error_ = telehelm::test::relativeError(actual, expected);                                                   \
-        QVERIFY2(error_ <= (bound), qPrintable(QStringLiteral("%1: relative error %2 above %3")                                 \
-                                                   .arg(QLatin1String(#actual))                                                  \
-                                                   .arg(error_)                                                                  \
-                                                   .arg(bound)));                                                                \
+        QVERIFY2(                                                                                                                \
+            error_ <= (bound),                                                                                                   \
+            qPrintable(QStringLiteral("%1: relative error %2 above %3").arg(QLatin1String(#actual)).arg(error_).arg(bound)));    \
     } while (false)

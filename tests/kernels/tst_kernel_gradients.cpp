@@ -27,7 +27,9 @@ namespace {
 /// h = 1e−5 leaves about h² of truncation and 1e−16 / h of rounding.
 constexpr double kBound = 1e-8;
 
-double dot(const Values& a, const Values& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+double dot(const Values& a, const Values& b) {
+    return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
 
 /// ∂ loss / ∂ x by central differences.
 Values differences(Values x, const std::function<double(const Values&)>& loss) {
@@ -44,7 +46,9 @@ Values differences(Values x, const std::function<double(const Values&)>& loss) {
     return gradient;
 }
 
-Values zeros(std::size_t size) { return Values(size, 0.0); }
+Values zeros(std::size_t size) {
+    return Values(size, 0.0);
+}
 
 } // namespace
 

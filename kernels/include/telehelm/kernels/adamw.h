@@ -8,10 +8,7 @@
 
 namespace telehelm::kernels {
 
-template <typename T>
-struct AdamWStep {
-    T rate, decay, beta1, beta2, epsilon, firstCorrection, secondCorrection, gradScale;
-};
+template <typename T> struct AdamWStep { T rate, decay, beta1, beta2, epsilon, firstCorrection, secondCorrection, gradScale; };
 
 namespace reference {
 template <typename T>

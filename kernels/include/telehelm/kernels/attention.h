@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention of one head of one sequence.   S[i, j] = scale · q_i · k_j for j ≤ i,   P = softmax_j S,   out_i = Σ_j P[i, j] v_j.
-// lse[i] = ln Σ_j exp S[i, j] is kept; backward computes P from it again, so memory grows with T, not T².
+// Causal attention of one head of one sequence.   S[i, j] = scale · q_i · k_j for j ≤ i,   P = softmax_j S,   out_i = Σ_j P[i, j]
+// v_j. lse[i] = ln Σ_j exp S[i, j] is kept; backward computes P from it again, so memory grows with T, not T².
 //   delta_i = dOut_i · out_i,   dS = P ∘ (dOut vᵀ − delta),   dq = scale · dS k,   dk = scale · dSᵀ q,   dv = Pᵀ dOut.
 // q, k, v (T, D) have rows `stride` apart, so have dq, dk, dv; out and dOut `outStride`. Nothing may alias. All outputs are
 // overwritten. Sums run in an order that depends on the shape only.

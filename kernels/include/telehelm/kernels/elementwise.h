@@ -8,11 +8,9 @@ namespace telehelm::kernels {
 
 namespace reference {
 /// out[i] += in[i].
-template <typename T>
-void addTo(T* out, const T* in, std::int64_t size);
+template <typename T> void addTo(T* out, const T* in, std::int64_t size);
 /// Σ x² in double, first to last.
-template <typename T>
-[[nodiscard]] double sumOfSquares(const T* x, std::int64_t size);
+template <typename T> [[nodiscard]] double sumOfSquares(const T* x, std::int64_t size);
 } // namespace reference
 
 namespace cpu {

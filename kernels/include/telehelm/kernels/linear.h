@@ -15,8 +15,7 @@ struct LinearShape {
 enum class Output : bool { Overwrite, Add };
 
 namespace reference {
-template <typename T>
-void linearForward(T* y, const T* x, const T* weight, const LinearShape& shape, T alpha, Output output);
+template <typename T> void linearForward(T* y, const T* x, const T* weight, const LinearShape& shape, T alpha, Output output);
 template <typename T>
 void linearBackwardInput(T* dX, const T* dY, const T* weight, const LinearShape& shape, T alpha, Output output);
 template <typename T>

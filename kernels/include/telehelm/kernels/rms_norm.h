@@ -9,12 +9,11 @@ namespace telehelm::kernels {
 
 namespace reference {
 /// `out` may be `x`.
-template <typename T>
-void rmsNormForward(T* out, T* r, const T* x, const T* weight, std::int64_t N, std::int64_t C, T epsilon);
+template <typename T> void rmsNormForward(T* out, T* r, const T* x, const T* weight, std::int64_t N, std::int64_t C, T epsilon);
 /// `dX` may be `residual` (the gradient that goes around the norm); it aliases nothing else.
 template <typename T>
-void rmsNormBackward(T* dX, T* dWeight, const T* residual, const T* dOut, const T* x, const T* weight, const T* r,
-                     std::int64_t N, std::int64_t C);
+void rmsNormBackward(T* dX, T* dWeight, const T* residual, const T* dOut, const T* x, const T* weight, const T* r, std::int64_t N,
+                     std::int64_t C);
 } // namespace reference
 
 namespace cpu {

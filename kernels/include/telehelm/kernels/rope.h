@@ -16,12 +16,9 @@ struct RopeShape {
 
 namespace reference {
 /// cos, sin: (T, D/2), computed in double.
-template <typename T>
-void ropeTable(T* cos, T* sin, std::int64_t length, std::int64_t D, double theta);
-template <typename T>
-void ropeForward(T* qkv, const T* cos, const T* sin, const RopeShape& shape);
-template <typename T>
-void ropeBackward(T* dQkv, const T* cos, const T* sin, const RopeShape& shape);
+template <typename T> void ropeTable(T* cos, T* sin, std::int64_t length, std::int64_t D, double theta);
+template <typename T> void ropeForward(T* qkv, const T* cos, const T* sin, const RopeShape& shape);
+template <typename T> void ropeBackward(T* dQkv, const T* cos, const T* sin, const RopeShape& shape);
 } // namespace reference
 
 namespace cpu {

@@ -8,11 +8,9 @@
 namespace telehelm::kernels {
 
 namespace reference {
-template <typename T>
-void swigluForward(T* out, const T* gateUp, std::int64_t N, std::int64_t F);
+template <typename T> void swigluForward(T* out, const T* gateUp, std::int64_t N, std::int64_t F);
 /// `dGateUp` may be `gateUp`.
-template <typename T>
-void swigluBackward(T* dGateUp, const T* dOut, const T* gateUp, std::int64_t N, std::int64_t F);
+template <typename T> void swigluBackward(T* dGateUp, const T* dOut, const T* gateUp, std::int64_t N, std::int64_t F);
 } // namespace reference
 
 namespace cpu {

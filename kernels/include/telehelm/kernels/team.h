@@ -36,8 +36,7 @@ void runTeam(int threads, void (*function)(void*, const Worker&), void* context)
 
 /// Calls `function(worker)` once on each of `threads` threads, the caller among them, and returns when all are done. `function`
 /// must not throw.
-template <typename Function>
-void runTeam(int threads, Function&& function) {
+template <typename Function> void runTeam(int threads, Function&& function) {
     using Plain = std::remove_reference_t<Function>;
     detail::runTeam(
         threads, [](void* context, const Worker& worker) { (*static_cast<Plain*>(context))(worker); },
