@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// telehelmd without its main(): the control service over store, supervisor, trainer link and live stream.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "daemon/checkpoint_shelf.h"
+#include "daemon/ingest_queue.h"
+#include "daemon/run_entry.h"
+#include "daemon/task_queue.h"
+#include "daemon/watch_hub.h"
+#include "store/store.h"
+#include "supervise/attempt_machine.h"
+#include "supervise/heartbeat_watch.h"
+#include "supervise/supervisor.h"
+#include "telehelm/ipc/control_api.h"
+#include "telehelm/ipc/live.h"
+#include "telehelm/ipc/trainer_link.h"
+
+namespace telehelm::daemon {
+
+struct DaemonOptions {
+    std::filesystem::path stateDir;     // locked by the caller
+    std::string liveEndpoint = "tcp://127.0.0.1:*";
+    std::string linkEndpoint = "tcp://127.0.0.1:*";
+    std::filesystem::path rankProgram;  // empty: telehelm-rank beside this program
+};
+
+/// Any thread may call the ControlApi. Lock order: m_mutex, then the locks of members.
+class Daemon final : public ipc::ControlApi, private ipc::TrainerHandler {
+public:
+    /// Opens the store, takes up running jobs, serves trainers and the live stream.
+    static Result<std::unique_ptr<Daemon>> open(DaemonOptions options);
+    ~Daemon() override; // jobs go on
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+
+    /// When somebody asked for a shutdown: whether jobs are to stop. Waits at most `timeoutMs`.
+    [[nodiscard]] std::optional<bool> waitForShutdown(int timeoutMs);
+    /// Stops every live job (saving first), kills those that have not ended in time.
+    void stopAllJobs(int timeoutMs);
+    [[nodiscard]] std::string epoch() const { return m_epoch; }
+    [[nodiscard]] std::string liveEndpoint() const { return m_live->endpoint(); }
+    [[nodiscard]] std::string linkEndpoint() const { return m_link->endpoint(); }
+
+    Result<ipc::HelloInfo> hello(std::uint32_t clientProtocol, const std::string& clientProgram) override;
+    Result<std::vector<ipc::RunInfo>> listRuns() override;
+    Result<ipc::RunInfo> getRun(const std::string& run) override;
+    Result<ipc::RunInfo> startRun(const ipc::StartRequest& request) override;
+    Result<ipc::Command> submit(const ipc::Command& command) override;
+    Result<ipc::Command> getCommand(const std::string& id) override;
+    Result<std::vector<ipc::Command>> listCommands(const ipc::CommandQuery& query) override;
+    Result<std::vector<ipc::Event>> listEvents(const ipc::EventQuery& query) override;
+    Result<ipc::Event> addNote(const ipc::Event& note) override;
+    Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string& run) override;
+    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey& key, const std::string& glob) override;
+    Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override;
+    Result<void> watch(const std::string& run, const std::function<bool(ipc::WatchUpdate&&)>& sink) override;
+    Result<void> shutdown(bool stopJobs) override;
+
+private:
+    explicit Daemon(DaemonOptions options);
+    Result<void> start();
+
+    // daemon_trainers.cpp: the link server's thread and the ingest thread.
+    Result<std::uint64_t> onHello(const ipc::TrainerHello& hello) override;
+    Result<std::uint64_t> onBatch(ipc::TelemetryBatch&& batch) override;
+    void onHeartbeat(const ipc::TrainerHeartbeat& beat) override;
+    void onGone(const ipc::AttemptKey& key, bool goodbye) override;
+    void onBadFrame(const Error& error) override;
+    void onCommit(std::vector<ipc::TelemetryBatch>&& batches, std::vector<store::IngestedBatch>&& done);
+    void onCommitted(ipc::TelemetryBatch&& batch, const store::IngestedBatch& done);
+    void onStoreTrouble(const std::optional<Error>& trouble);
+    void minderLoop();
+    void drainSpool(const ipc::AttemptKey& key);
+
+    // daemon_runs.cpp
+    struct Prepared { // a start request that can be carried out
+        std::string run, configToml;
+        config::RunConfig config;
+        std::vector<CorpusDomain> corpus;
+    };
+    Result<Prepared> prepareStart(const ipc::StartRequest& request);
+    Result<void> launchAttempt(RunEntry& entry, ipc::AttemptInfo attempt); // m_mutex held; adds it to the entry
+    [[nodiscard]] supervise::JobSpec jobSpec(const ipc::AttemptInfo& attempt, std::int32_t ranks) const;
+    Result<void> recover();
+    void computeTokensSeen(RunEntry& entry);
+    void finishAttempt(const supervise::JobExit& ended);
+    void describeEnd(RunEntry& entry, ipc::AttemptInfo& attempt, const supervise::JobExit& ended);
+    void failPending(const ipc::AttemptKey& key, const std::string& why, const std::string& exceptId);
+    [[nodiscard]] Result<void> checkDisk() const;
+
+    // daemon_commands.cpp, daemon_restart.cpp
+    [[nodiscard]] std::optional<std::string> judge(ipc::Command& command, RunEntry& entry);
+    [[nodiscard]] std::optional<std::string> judgeRestart(ipc::Command& command, RunEntry& entry);
+    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const ipc::RestartOptions& options);
+    void accepted(RunEntry& entry, const ipc::Command& command); // m_mutex held
+    void settled(RunEntry& entry, const ipc::Command& command);  // m_mutex held
+    void settleAndTell(const ipc::CommandOutcome& outcome, const std::function<void(ipc::Command&)>& change = {});
+    void carryOutRestart(const std::string& commandId);
+    Result<std::uint32_t> restartNow(const ipc::Command& command);
+    void endForRestart(const ipc::AttemptKey& key, std::uint32_t replacedBy, const std::string& commandId);
+
+    // Telling others; m_mutex held.
+    void happen(RunEntry& entry, ipc::AttemptInfo& attempt, supervise::Happening happening);
+    void tellAttempt(RunEntry& entry, const ipc::AttemptInfo& attempt); // stores it, too
+    void tellCommand(const ipc::Command& command);
+    void tellEvent(ipc::Event event); // stores it, too
+    void tellProgress(RunEntry& entry);
+    RunEntry* findRun(const std::string& run);
+    [[nodiscard]] Error unknownRun(const std::string& run) const;
+    [[nodiscard]] std::filesystem::path runDir(const std::string& run) const { return m_options.stateDir / "runs" / run; }
+
+    // constant after start()
+    const DaemonOptions m_options;
+    const std::string m_epoch;
+    const std::int64_t m_startedUs;
+
+    // guarded by m_mutex
+    mutable std::mutex m_mutex;
+    std::map<std::string, RunEntry> m_runs;
+    supervise::HeartbeatWatch m_heartbeats;
+    std::set<ipc::AttemptKey> m_draining; // spools being read by ourselves
+    std::optional<bool> m_shutdown;
+    std::condition_variable m_shutdownAsked;
+    std::mutex m_startMutex; // one start at a time; taken before m_mutex
+
+    // have their own locks; the order is that of their dependence
+    std::unique_ptr<store::Store> m_store;
+    std::unique_ptr<ipc::LivePublisher> m_live;
+    WatchHub m_hub;
+    std::unique_ptr<CheckpointShelf> m_shelf;
+    std::unique_ptr<IngestQueue> m_ingest;
+    std::mutex m_linkMutex; // only between the ingest thread's acks and the end
+    std::unique_ptr<ipc::TrainerLinkServer> m_link;
+    std::unique_ptr<supervise::Supervisor> m_supervisor;
+    std::unique_ptr<TaskQueue> m_tasks;
+    std::atomic<bool> m_stopping{false};
+    std::thread m_minder;
+};
+
+} // namespace telehelm::daemon

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <csignal>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/daemon.h"
+#include "daemon/state_dir.h"
+#include "daemon/version.h"
+#include "telehelm/ipc/control_server.h"
+
+namespace {
+
+using namespace telehelm;
+
+volatile std::sig_atomic_t stopSignal = 0;
+
+struct Arguments {
+    std::string stateDir = daemon::defaultStateDir().string();
+    std::string control = "127.0.0.1:7443", live = "tcp://127.0.0.1:7444", link = "tcp://127.0.0.1:*";
+    bool isControlGiven = false, isLiveGiven = false;
+};
+
+int complain(const Error& error) {
+    std::cerr << "telehelmd: " << error.text() << "\n";
+    return 1;
+}
+
+// A taken default port is no reason to fail: clients read daemon.json. One that was asked for is.
+template <typename Try>
+auto withFallback(bool isGiven, const std::string& wanted, const std::string& anyPort, const Try& tryWith) {
+    auto made = tryWith(wanted);
+    if (made || isGiven)
+        return made;
+    auto other = tryWith(anyPort);
+    if (other)
+        spdlog::warn("{}; another free port is used", made.error().text());
+    return other;
+}
+
+int serve(const Arguments& arguments) {
+    auto stateDir = daemon::StateDir::lock(arguments.stateDir);
+    if (!stateDir)
+        return complain(stateDir.error());
+    daemon::DaemonOptions options;
+    options.stateDir = std::filesystem::absolute(stateDir->path());
+    options.linkEndpoint = arguments.link;
+    auto daemon = withFallback(arguments.isLiveGiven, arguments.live, "tcp://127.0.0.1:*", [&](const std::string& live) {
+        options.liveEndpoint = live;
+        return daemon::Daemon::open(options);
+    });
+    if (!daemon)
+        return complain(daemon.error());
+    auto control = withFallback(arguments.isControlGiven, arguments.control, "127.0.0.1:0",
+                                [&](const std::string& address) { return ipc::serveControl(**daemon, address); });
+    if (!control)
+        return complain(control.error());
+    const std::string host = arguments.control.substr(0, arguments.control.rfind(':'));
+    const std::string address = host + ":" + std::to_string((*control)->port());
+    if (auto written = daemon::writeDaemonCard(options.stateDir, {address, (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint(), (*daemon)->epoch()});
+        !written)
+        return complain(written.error());
+    spdlog::info("telehelmd {} serves {}: control {}, live {}, trainers {}", daemon::kVersion, options.stateDir.string(), address,
+                 (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint());
+    std::optional<bool> shutdown;
+    while (stopSignal == 0 && !shutdown)
+        shutdown = (*daemon)->waitForShutdown(100);
+    spdlog::info(shutdown.value_or(false) ? "stops, with its jobs" : "stops; training jobs go on");
+    if (shutdown.value_or(false))
+        (*daemon)->stopAllJobs(60'000);
+    control->reset();
+    daemon::removeDaemonCard(options.stateDir);
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"telehelmd keeps training runs: it launches and watches their jobs, stores every point they emit, and serves\n"
+                 "telehelm and telehelmctl. It runs in the foreground and logs to stderr; SIGTERM or SIGINT stop it, and training\n"
+                 "jobs go on: the next telehelmd of the same state folder takes them up again.\n"};
+    app.footer("Examples:\n  telehelmd                                   serve ~/.local/state/telehelm\n"
+               "  telehelmd --state-dir /data/telehelm        keep everything elsewhere\n"
+               "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)");
+    Arguments arguments;
+    app.add_option("--state-dir", arguments.stateDir, "Folder for the store, runs and checkpoints")->capture_default_str();
+    const auto* control = app.add_option("--control", arguments.control, "gRPC address HOST:PORT, loopback only; port 0: any")->capture_default_str();
+    const auto* live = app.add_option("--live", arguments.live, "ZeroMQ endpoint of the live stream; port *: any")->capture_default_str();
+    app.add_option("--link", arguments.link, "ZeroMQ endpoint for trainers; port *: any")->capture_default_str();
+    bool isForeground = true;
+    app.add_flag("--foreground", isForeground, "Stay in the foreground (always so; for scripts that say it)");
+    app.set_version_flag("--version", std::string("telehelmd ") + daemon::kVersion);
+    CLI11_PARSE(app, argc, argv);
+    arguments.isControlGiven = control->count() > 0;
+    arguments.isLiveGiven = live->count() > 0;
+
+    spdlog::set_default_logger(spdlog::stderr_color_mt("telehelmd"));
+    spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+    struct sigaction action {};
+    action.sa_handler = [](int number) { stopSignal = number; };
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGHUP, SIG_IGN);
+    return serve(arguments);
+}
