@@ -117,9 +117,9 @@ Result<std::vector<PackageStore::Offer>> PackageStore::offers(const std::vector<
     return offers;
 }
 
-/// On a fresh machine apt knows no packages yet.
+/// On a fresh machine apt knows no packages yet, on a stale one it knows old ones.
 Result<void> PackageStore::refreshLists() {
-    m_progress.note("apt does not know the packages yet: running apt-get update");
+    m_progress.note("apt does not know these packages: running apt-get update");
     m_progress.begin("apt-get update");
     const std::vector<std::string> command = ::geteuid() == 0 ? std::vector<std::string>{"apt-get", "-q", "update"}
                                                               : std::vector<std::string>{"sudo", "-n", "apt-get", "-q", "update"};
@@ -176,7 +176,7 @@ Result<void> PackageStore::fetch(const std::vector<Offer>& offers) {
     if (isFull(ran->output))
         return tl::unexpected(noSpace(partial));
     if (ran->exitCode != 0)
-        return fail(ErrorCode::Unavailable,
+        return fail(ran->output.find("404  Not Found") != std::string::npos ? ErrorCode::NotFound : ErrorCode::Unavailable,
                     "the packages could not be fetched (" + lastLines(ran->output) + "); is the network up? Then run “" + kOnlineCommand + "” again",
                     "apt-get download");
     return {};
@@ -206,8 +206,16 @@ Result<std::vector<CachedPackage>> PackageStore::provide(const std::vector<std::
     }
     if (!offered)
         return tl::unexpected(offered.error());
-    if (auto fetched = fetch(*offered); !fetched)
-        return tl::unexpected(fetched.error());
+    auto fetched = fetch(*offered);
+    if (!fetched && fetched.error().code == ErrorCode::NotFound) { // apt's lists are old: they name versions that are gone
+        if (auto refreshed = refreshLists(); !refreshed)
+            return tl::unexpected(refreshed.error());
+        offered = offers(missing);
+        fetched = offered ? fetch(*offered) : Result<void>(tl::unexpected(offered.error()));
+    }
+    if (!fetched)
+        return tl::unexpected(Error{fetched.error().code == ErrorCode::NotFound ? ErrorCode::Unavailable : fetched.error().code,
+                                    fetched.error().message, fetched.error().context});
     missing.clear();
     found = cached(names, missing);
     if (!missing.empty())
@@ -227,6 +235,8 @@ Result<void> PackageStore::unpack(const CachedPackage& package, const fs::path& 
         return tl::unexpected(noSpace(into));
     if (ran->exitCode == 0)
         return {};
+    if (ran->exitCode >= 128)
+        return fail(ErrorCode::Internal, "dpkg was ended by signal " + std::to_string(ran->exitCode - 128), package.file.string());
     fs::remove(package.file, error);
     return fail(ErrorCode::DataLoss,
                 "the package cannot be unpacked (" + lastLines(ran->output) + ") and was removed; run “" + kOnlineCommand + "” again to fetch it anew",

@@ -20,6 +20,24 @@ namespace {
 
 constexpr std::size_t kKeptOutput = 64 * 1024;
 
+/// Ours, but with messages that can be understood by a program.
+std::vector<std::string> plainEnvironment() {
+    std::vector<std::string> variables = {"LC_ALL=C"};
+    for (char** entry = environ; *entry != nullptr; ++entry)
+        if (std::strncmp(*entry, "LC_ALL=", 7) != 0 && std::strncmp(*entry, "LANGUAGE=", 9) != 0)
+            variables.emplace_back(*entry);
+    return variables;
+}
+
+/// As posix_spawn wants it; it does not write to the texts.
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+    std::vector<char*> out;
+    for (const auto& text : texts)
+        out.push_back(const_cast<char*>(text.c_str()));
+    out.push_back(nullptr);
+    return out;
+}
+
 /// Starts the program with its output in a pipe; gives the process id, and the pipe's reading end in `from`.
 int spawn(const std::vector<std::string>& command, const std::filesystem::path& cwd, int& from, pid_t& pid) {
     int ends[2];
@@ -31,11 +49,9 @@ int spawn(const std::vector<std::string>& command, const std::filesystem::path& 
     posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
     posix_spawn_file_actions_addchdir_np(&actions, cwd.c_str());
-    std::vector<char*> arguments;
-    for (const auto& argument : command)
-        arguments.push_back(const_cast<char*>(argument.c_str())); // posix_spawn does not write to them
-    arguments.push_back(nullptr);
-    const int error = ::posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, arguments.data(), environ);
+    const auto variables = plainEnvironment();
+    const int error =
+        ::posix_spawnp(&pid, command[0].c_str(), &actions, nullptr, pointers(command).data(), pointers(variables).data());
     posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
     if (error != 0)

@@ -37,6 +37,8 @@ tl::unexpected<Error> ShardWriter::failed() const {
 }
 
 Result<void> ShardWriter::put(const void* data, std::size_t bytes) {
+    if (bytes == 0) // data may be null
+        return {};
     if (std::fwrite(data, 1, bytes, m_file.get()) != bytes)
         return failed();
     XXH3_64bits_update(static_cast<XXH3_state_t*>(m_hash.get()), data, bytes);
