@@ -32,8 +32,10 @@ QString attempts(const LinkStatus& link, qint64 nowUs) {
 
 BannerText bannerFor(const LinkStatus& control, const LinkStatus& live, const Fidelity& fidelity, qint64 nowUs) {
     const bool controlDown = control.state == LinkState::Down, liveDown = live.state == LinkState::Down;
-    // Off: no daemon has been greeted yet, so there was no stream to lose; the control link alone tells.
-    if (controlDown && (liveDown || live.state == LinkState::Off))
+    if (controlDown && live.state == LinkState::Off) // none has been greeted yet, so there was no stream to lose
+        return {BannerText::Kind::Critical, tr("No backend answers (%1).").arg(since(control, nowUs)), tr("%1. The window keeps trying.").arg(control.text),
+                attempts(control, nowUs)};
+    if (controlDown && liveDown)
         return {BannerText::Kind::Critical, tr("Backend not reachable since %1 (%2).").arg(clock(control.sinceUs), since(control, nowUs)),
                 tr("The trainer may still be running. Saved history can be viewed; controls are off."), attempts(control, nowUs)};
     if (liveDown)

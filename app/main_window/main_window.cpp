@@ -113,7 +113,7 @@ void MainWindow::connectSession() {
     connect(&m_session, &Session::controlLinkChanged, this, [this] {
         refreshActions();
         m_server->setText(m_session.address());
-        m_server->parentWidget()->adjustSize();
+        layoutCorner();
         if (m_session.controlLink().state == LinkState::Up && m_layoutAddress != m_session.address())
             restoreLayout();
     });
@@ -181,6 +181,7 @@ void MainWindow::applySettings(const Settings& settings) {
     m_theme.setTextScale(settings.textScale);
     m_session.setOperatorName(settings.operatorName);
     m_operator->setText(tr("Operator <b>%1</b>").arg(m_session.operatorName().toHtmlEscaped()));
+    layoutCorner();
 }
 
 void MainWindow::openConnectionDetails() {

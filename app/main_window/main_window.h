@@ -72,6 +72,7 @@ private:
     void applySettings(const Settings& settings);
     void refreshActions();
     void refreshClock();
+    void layoutCorner();
     void commandMoved(const ipc::Command& command);
     void checkpointNow();
     void savePicture();

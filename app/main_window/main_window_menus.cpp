@@ -139,6 +139,8 @@ void MainWindow::buildMenuCorners() {
     m_operator = makeLabel(m_theme, TextRole::TableText, "secondary", {}, right);
     m_operator->setText(tr("Operator <b>%1</b>").arg(m_session.operatorName().toHtmlEscaped()));
     m_clock = makeLabel(m_theme, TextRole::TableNumber, "secondary", {}, right);
+    right->setObjectName(QStringLiteral("menuCorner"));
+    right->setFixedHeight(26);
     row->addWidget(icon);
     row->addWidget(m_server);
     row->addSpacing(10);
@@ -146,14 +148,26 @@ void MainWindow::buildMenuCorners() {
     row->addSpacing(10);
     row->addWidget(m_clock);
     refreshClock();
-    menuBar()->setCornerWidget(right, Qt::TopRightCorner);
+    layoutCorner();
     auto* timer = new QTimer(this);
     connect(timer, &QTimer::timeout, this, &MainWindow::refreshClock);
     timer->start(500);
 }
 
 void MainWindow::refreshClock() {
+    const auto width = m_clock->sizeHint().width();
     m_clock->setText(QDateTime::currentDateTimeUtc().toString(QStringLiteral("yyyy-MM-dd HH:mm:ss")) + QStringLiteral(" UTC"));
+    if (m_clock->sizeHint().width() != width)
+        layoutCorner();
+}
+
+/// A menu bar measures its corner once; what has grown since needs another look.
+void MainWindow::layoutCorner() {
+    auto* right = menuBar()->findChild<QWidget*>(QStringLiteral("menuCorner"), Qt::FindDirectChildrenOnly);
+    if (right == nullptr)
+        return;
+    right->setFixedWidth(right->sizeHint().width());
+    menuBar()->setCornerWidget(right, Qt::TopRightCorner);
 }
 
 void MainWindow::refreshActions() {

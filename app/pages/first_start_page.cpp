@@ -28,7 +28,7 @@ QWidget* keyHint(ThemeController& theme, const QStringList& keys, const QString&
     row->setContentsMargins(0, 0, 0, 0);
     row->setSpacing(5);
     for (const auto& key : keys)
-        row->addWidget(makeLabel(theme, TextRole::CaptionNumber, "chip", key, hint));
+        row->addWidget(makeLabel(theme, TextRole::CaptionNumber, "chip", key, hint), 0, Qt::AlignVCenter);
     row->addWidget(makeLabel(theme, TextRole::TableText, "secondary", word, hint));
     return hint;
 }

@@ -2,6 +2,7 @@
 #include "theme/theme.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -11,7 +12,6 @@
 #include <QJsonDocument>
 #include <QJsonObject>
 #include <QRegularExpression>
-#include <QScreen>
 #include <QStyleFactory>
 
 #include "theme/telehelm_style.h"
@@ -202,13 +202,10 @@ QFont ThemeController::font(TextRole role) const {
     const auto second = qstrcmp(spec.family, "Inter") == 0 ? QStringLiteral("DejaVu Sans") : QStringLiteral("DejaVu Sans Mono");
     font.setFamilies({QLatin1String(spec.family), QStringLiteral("Noto Sans CJK SC"), second});
     font.setStyleHint(qstrcmp(spec.family, "Inter") == 0 ? QFont::SansSerif : QFont::Monospace);
+    font.setHintingPreference(QFont::PreferNoHinting); // fractional advances: the design's widths
     font.setWeight(spec.weight);
-    const double pixels = spec.pixels * m_textScale / 100.0;
-    const auto* screen = QGuiApplication::primaryScreen();
-    if (pixels == static_cast<int>(pixels) || screen == nullptr)
-        font.setPixelSize(qRound(pixels));
-    else // setPixelSize() takes whole pixels only; points at the screen's resolution give 12.5 px exactly
-        font.setPointSizeF(pixels * 72.0 / screen->logicalDotsPerInchY());
+    // Qt draws whole pixel sizes only: 12.5 and 11.5 are taken down, so that no text is wider than designed.
+    font.setPixelSize(std::max(11, static_cast<int>(std::ceil(spec.pixels * m_textScale / 100.0 - 0.5))));
     return font;
 }
 
