@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: Apache-2.0
+// The daemon in this process; its jobs are shell scripts, its trainer is a link that the test itself speaks.
+#include <QDir>
+#include <QFile>
+#include <QTemporaryDir>
+#include <QTest>
+
+#undef emit // Qt's macro; the trainer link has a method of this name
+
+#include <set>
+#include <thread>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "daemon/command_rules.h"
+#include "daemon/config_text.h"
+#include "daemon/daemon.h"
+#include "daemon/state_dir.h"
+
+using namespace telehelm;
+using namespace telehelm::ipc;
+
+namespace {
+
+constexpr int kPatience = 30'000;
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result)
+        qFatal("%s", result.error().text().c_str());
+    if constexpr (!std::is_void_v<T>)
+        return std::move(*result);
+}
+
+QByteArray configText(const QString& corpus) {
+    return R"(name = "r"
+description = "a test"
+steps = 1000
+[model]
+layers = 1
+hidden_size = 16
+attention_heads = 1
+ffn_hidden_size = 32
+vocab_size = 272
+context_length = 16
+[optimizer]
+learning_rate = 1.0e-3
+[batch]
+sequences = 2
+[data]
+corpus = ")" + corpus.toUtf8() + R"("
+[data.mixture]
+Code = 25.0
+WebText = 75.0
+)";
+}
+
+void writeFile(const QString& name, const QByteArray& text) {
+    QDir().mkpath(QFileInfo(name).path());
+    QFile file(name);
+    if (!file.open(QIODevice::WriteOnly) || file.write(text) != text.size())
+        qFatal("cannot write %s", qPrintable(name));
+}
+
+// A state folder with a corpus and a job that ends with the code found in the file "exit".
+struct Place {
+    QTemporaryDir dir;
+    std::unique_ptr<daemon::Daemon> daemon;
+
+    Place() {
+        writeFile(dir.filePath("job.sh"), "#!/bin/sh\necho started\nwhile [ ! -e exit ]; do sleep 0.03; done\necho last words\nexit $(cat exit)\n");
+        QFile::setPermissions(dir.filePath("job.sh"), QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner);
+        writeFile(dir.filePath("corpus/manifest.json"),
+                  R"({"format": "telehelm-corpus", "domains": [{"name": "Code", "languages": "code", "train": {"tokens": 1000}},
+                      {"name": "WebText", "languages": "en, zh", "train": {"tokens": 2000}}]})");
+        open();
+    }
+    ~Place() {
+        endJobs();
+        daemon.reset();
+    }
+    void open() {
+        daemon::DaemonOptions options;
+        options.stateDir = dir.filePath("state").toStdString();
+        options.rankProgram = dir.filePath("job.sh").toStdString();
+        QDir().mkpath(dir.filePath("state"));
+        daemon = must(daemon::Daemon::open(options));
+    }
+    void close() { daemon.reset(); }
+    QString attemptDir(unsigned attempt = 1, const QString& run = "r") const {
+        return dir.filePath("state/runs/" + run + "/attempt-" + QString::number(attempt));
+    }
+    void endJob(unsigned attempt = 1, int code = 0, const QString& run = "r") {
+        writeFile(attemptDir(attempt, run) + "/exit.tmp", QByteArray::number(code));
+        QFile::rename(attemptDir(attempt, run) + "/exit.tmp", attemptDir(attempt, run) + "/exit");
+    }
+    void endJobs() {
+        for (const QString& run : QDir(dir.filePath("state/runs")).entryList(QDir::Dirs | QDir::NoDotAndDotDot))
+            for (unsigned attempt = 1; QDir(attemptDir(attempt, run)).exists(); ++attempt)
+                endJob(attempt, 0, run);
+    }
+    StartRequest request() const {
+        StartRequest start;
+        start.configToml = configText(dir.filePath("corpus")).toStdString();
+        start.configPath = "test.toml";
+        start.author = "tester";
+        start.commandId = newUuid();
+        return start;
+    }
+    AttemptInfo newest() { return *must(daemon->getRun("r")).newest(); }
+    bool becomes(AttemptState state) {
+        return QTest::qWaitFor([&] { return newest().state == state; }, kPatience);
+    }
+    Command order(CommandKind kind, const std::string& reason = "because the test says so") {
+        Command command;
+        command.id = newUuid();
+        command.key.run = "r";
+        command.kind = kind;
+        command.author = "tester";
+        command.reason = reason;
+        return command;
+    }
+    Command command(const std::string& id) { return must(daemon->getCommand(id)); }
+    bool becomes(const std::string& id, CommandState state) {
+        return QTest::qWaitFor([&] { return command(id).state == state; }, kPatience);
+    }
+    std::vector<Event> events(EventKind kind) {
+        std::vector<Event> found;
+        for (Event& event : must(daemon->listEvents({"r", 0, 0})))
+            if (event.kind == kind)
+                found.push_back(std::move(event));
+        return found;
+    }
+    std::uint64_t stored(std::uint32_t attempt, std::int64_t steps) { // counts points, and checks that each step is there once
+        SeriesQuery query;
+        query.key = {"r", attempt};
+        query.names = {"train/loss"};
+        query.maxBuckets = 0;
+        std::multiset<std::int64_t> seen;
+        must(daemon->querySeries(query, [&](SeriesSegment&& segment) {
+            for (const Bucket& bucket : segment.buckets)
+                seen.insert(bucket.firstStep);
+            return true;
+        }));
+        for (std::int64_t step = 1; step <= steps; ++step)
+            if (seen.count(step) != 1)
+                qWarning("step %lld is there %zu times", static_cast<long long>(step), seen.count(step));
+        return seen.size();
+    }
+};
+
+// Speaks the trainer link as telehelm-rank does.
+class FakeTrainer {
+public:
+    FakeTrainer(const Place& place, std::uint32_t attempt = 1, bool isOffline = false) {
+        TrainerLinkOptions options;
+        options.endpointFile = place.dir.filePath("state/link-endpoint").toStdString();
+        options.key = {"r", attempt};
+        options.spoolFile = (place.attemptDir(attempt) + "/spool").toStdString();
+        options.pid = 1;
+        options.flushMs = 5;
+        m_link = must(isOffline ? makeOfflineTrainerLink(options) : makeTrainerLink(options));
+    }
+    void steps(int count) {
+        for (int i = 0; i < count; ++i) {
+            ++step;
+            m_link->emit("train/loss", {step, step * 32, nowUs(), 1.0 / static_cast<double>(step)});
+            if (step % 10 == 0) {
+                m_link->emit("mixture/Code/actual", {step, step * 32, nowUs(), 0.25});
+                m_link->emit("mixture/WebText/actual", {step, step * 32, nowUs(), 0.75});
+            }
+            m_link->setProgress(step, step * 32, "step");
+        }
+    }
+    std::optional<Command> take() {
+        std::optional<Command> taken;
+        (void)QTest::qWaitFor([&] {
+            for (Command& command : m_link->takeCommands())
+                m_waiting.push_back(std::move(command));
+            return !m_waiting.empty();
+        }, kPatience);
+        if (!m_waiting.empty()) {
+            taken = m_waiting.front();
+            m_waiting.erase(m_waiting.begin());
+        }
+        return taken;
+    }
+    void answer(const Command& command, CommandState state = CommandState::Applied, const std::string& text = "done") {
+        m_link->emit(CommandOutcome{command.id, state, step + 1, text});
+    }
+    void end(const std::string& reason, const std::string& text) {
+        Event event;
+        event.kind = EventKind::AttemptEnded;
+        event.key = {"r", 1};
+        event.step = step;
+        event.wallUs = nowUs();
+        event.text = text;
+        event.facts = {{"reason", reason}};
+        m_link->emit(event);
+    }
+    TrainerLink& link() { return *m_link; }
+    std::int64_t step = 0;
+
+private:
+    std::unique_ptr<TrainerLink> m_link;
+    std::vector<Command> m_waiting;
+};
+
+QByteArray xxh3(const QByteArray& bytes) {
+    return QByteArray::number(static_cast<qulonglong>(XXH3_64bits(bytes.constData(), static_cast<std::size_t>(bytes.size()))), 16).rightJustified(16, '0');
+}
+
+void writeCheckpoint(const Place& place, unsigned attempt, int step, bool isDamaged = false) {
+    const QString folder = place.dir.filePath(QString("state/runs/r/checkpoints/a%1-step-%2").arg(attempt).arg(step, 8, 10, QChar('0')));
+    const QByteArray weights(5000, static_cast<char>(step));
+    writeFile(folder + "/rank-0.bin", isDamaged ? QByteArray(5000, '?') : weights);
+    writeFile(folder + "/manifest.json",
+              QString(R"({"format": 1, "run": "r", "attempt": %1, "step": %2, "tokens": %3, "saved_us": 5, "bytes": 5000, "train_loss": 2.5,
+                  "grad_norm": 0.5, "files": [{"name": "rank-0.bin", "bytes": 5000, "xxh3": "%4"}]})")
+                  .arg(attempt).arg(step).arg(step * 32).arg(QString::fromLatin1(xxh3(weights))).toUtf8());
+}
+
+} // namespace
+
+class TestDaemon : public QObject {
+    Q_OBJECT
+
+private slots:
+    void startsAndTells();
+    void refusesBadStarts();
+    void rulesSayWhatWouldBeAccepted_data();
+    void rulesSayWhatWouldBeAccepted();
+    void pauseAndResume();
+    void commandsAreIdempotentAndAudited();
+    void unansweredCommandsAreSentAgain();
+    void mixtureGoesIntoForce();
+    void stopEndsTheRun();
+    void aFailedJobShowsItsLastLines();
+    void restartMakesANewAttempt();
+    void damagedCheckpointsAreNamed();
+    void daemonRestartLosesNothing();
+    void aLeftSpoolIsRead();
+    void newsAndWatchersHear();
+    void notesAndUnknownRuns();
+    void onlyOneDaemonPerFolder();
+    void configKeysAreSet();
+};
+
+void TestDaemon::startsAndTells() {
+    Place place;
+    StartRequest request = place.request();
+    const RunInfo run = must(place.daemon->startRun(request));
+    QCOMPARE(run.run, std::string("r"));
+    QVERIFY(run.newest()->state == AttemptState::Starting);
+    QCOMPARE(run.totalSteps, std::int64_t{1000});
+    QCOMPARE(run.tokensPerStep, std::int64_t{32});
+    QCOMPARE(run.domains.size(), std::size_t{2});
+    QCOMPARE(run.domains[1].trainTokens, std::int64_t{2000});
+    QCOMPARE(run.domains[1].target, 0.75);
+    QCOMPARE(must(place.daemon->startRun(request)).run, std::string("r")); // the same UUID again
+    QCOMPARE(must(place.daemon->listRuns()).size(), std::size_t{1});
+    QCOMPARE(must(place.daemon->startRun(place.request())).run, std::string("r-2"));
+    QFile config(place.attemptDir() + "/config.toml");
+    QVERIFY(config.open(QIODevice::ReadOnly));
+    QCOMPARE(config.readAll().toStdString(), request.configToml);
+
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    trainer.steps(100);
+    QVERIFY(trainer.link().flush(kPatience));
+    QTRY_COMPARE_WITH_TIMEOUT(place.newest().pointsStored, std::uint64_t{120}, kPatience);
+    QCOMPARE(place.newest().step, std::int64_t{100});
+    const RunInfo after = must(place.daemon->getRun("r"));
+    QCOMPARE(after.domains[0].tokensSeen, std::int64_t{800});
+    QCOMPARE(after.domains[1].tokensSeen, std::int64_t{2400});
+    QCOMPARE(must(place.daemon->hello(kProtocolVersion, "test")).pointsStored, std::uint64_t{120});
+    QVERIFY(!place.daemon->hello(kProtocolVersion + 1, "test"));
+}
+
+void TestDaemon::refusesBadStarts() {
+    Place place;
+    StartRequest request = place.request();
+    const auto error = [&](const QByteArray& config, const std::string& name = {}) {
+        StartRequest bad = request;
+        bad.configToml = config.toStdString();
+        bad.name = name;
+        bad.commandId = newUuid();
+        const auto started = place.daemon->startRun(bad);
+        return started ? QString("started") : QString::fromStdString(started.error().text());
+    };
+    const QByteArray good = configText(place.dir.filePath("corpus"));
+    QVERIFY(error(QByteArray(good).replace("layers", "layrs")).contains("layrs"));
+    QVERIFY(error(configText(place.dir.filePath("nowhere"))).contains("telehelm-data demo"));
+    QVERIFY(error(QByteArray(good).replace("WebText", "Poetry")).contains("it has Code, WebText"));
+    QVERIFY(error(good, "a/b").contains("cannot name a run"));
+    QVERIFY(must(place.daemon->listRuns()).empty());
+    QVERIFY(!QDir(place.dir.filePath("state/runs/r")).exists());
+}
+
+void TestDaemon::rulesSayWhatWouldBeAccepted_data() {
+    QTest::addColumn<int>("kind");
+    QTest::addColumn<QString>("reason");
+    QTest::addColumn<int>("state");
+    QTest::addColumn<QString>("change");
+    QTest::addColumn<QString>("expected"); // empty: accepted
+    const QString good = "a good enough reason";
+    const auto row = [](const char* what, CommandKind kind, const QString& reason, AttemptState state, const QString& change, const QString& expected) {
+        QTest::newRow(what) << static_cast<int>(kind) << reason << static_cast<int>(state) << change << expected;
+    };
+    using K = CommandKind;
+    using S = AttemptState;
+    row("pause", K::Pause, "", S::Running, "", "");
+    row("pause paused", K::Pause, "", S::Paused, "", "paused already; resume it");
+    row("pause pausing", K::Pause, "", S::Pausing, "", "about to pause");
+    row("pause ended", K::Pause, "", S::Failed, "", "not running (");
+    row("pause in the past", K::Pause, "", S::Running, "step 50", "Step 50 has been trained already (the run is at step 50)");
+    row("pause later", K::Pause, "", S::Running, "step 51", "");
+    row("resume", K::Resume, "", S::Paused, "", "");
+    row("resume running", K::Resume, "", S::Running, "", "not paused");
+    row("stop without reason", K::Stop, "too short", S::Running, "", "at least 12 characters; this one has 9");
+    row("stop, letters not bytes", K::Stop, QString::fromUtf8("损失发散了"), S::Running, "", "this one has 5");
+    row("stop", K::Stop, good, S::Paused, "", "");
+    row("stop twice", K::Stop, good, S::Stopping, "", "stopping already");
+    row("checkpoint", K::Checkpoint, "", S::Paused, "", "");
+    row("mixture", K::SetMixture, good, S::Running, "mix 0.5 0.5", "");
+    row("mixture without reason", K::SetMixture, "", S::Running, "mix 0.5 0.5", "needs a reason");
+    row("mixture sum", K::SetMixture, good, S::Running, "mix 0.5 0.4", "add up to 90 %; they must add up to 100 %");
+    row("mixture negative", K::SetMixture, good, S::Running, "mix 1.5 -0.5", "has a share of -50 %");
+    row("mixture unknown", K::SetMixture, good, S::Running, "unknown", "no domain “Poetry”; it has Code, WebText");
+    row("scale", K::SetLrScale, "", S::Running, "scale 0.5", "");
+    row("scale zero", K::SetLrScale, "", S::Running, "scale 0", "above 0");
+    row("scale nan", K::SetLrScale, "", S::Running, "scale nan", "above 0");
+    row("old attempt", K::Pause, "", S::Running, "attempt 1", "go to attempt 3");
+    row("restart dead", K::Restart, good, S::Failed, "restart", "");
+    row("restart clip", K::Restart, good, S::Failed, "clip", "clip norm");
+}
+
+void TestDaemon::rulesSayWhatWouldBeAccepted() {
+    QFETCH(QString, change);
+    QFETCH(QString, expected);
+    QFETCH(int, kind);
+    QFETCH(int, state);
+    QFETCH(QString, reason);
+    Command command;
+    command.kind = static_cast<CommandKind>(kind);
+    command.reason = reason.toStdString();
+    daemon::CommandContext context;
+    context.state = static_cast<AttemptState>(state);
+    context.newestAttempt = 3;
+    context.step = 50;
+    context.domains = {"Code", "WebText"};
+    const QStringList words = change.split(' ');
+    if (words[0] == "step")
+        command.atStep = words[1].toInt();
+    else if (words[0] == "mix")
+        command.mixture = {{"Code", words[1].toDouble()}, {"WebText", words[2].toDouble()}};
+    else if (words[0] == "unknown")
+        command.mixture = {{"Poetry", 1.0}};
+    else if (words[0] == "scale")
+        command.lrScale = words[1].toDouble();
+    else if (words[0] == "attempt")
+        command.key.attempt = words[1].toUInt();
+    else if (words[0] == "restart" || words[0] == "clip")
+        command.restart.emplace();
+    if (words[0] == "clip")
+        command.restart->clipGrad = -1;
+    const auto refused = daemon::refusal(command, context);
+    QCOMPARE(refused.has_value(), !expected.isEmpty());
+    if (refused)
+        QVERIFY2(QString::fromStdString(*refused).contains(expected), refused->c_str());
+}
+
+void TestDaemon::pauseAndResume() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    trainer.steps(5);
+    const Command pause = must(place.daemon->submit(place.order(CommandKind::Pause)));
+    QVERIFY(pause.state == CommandState::Accepted && pause.acceptedUs > 0);
+    QVERIFY(place.newest().state == AttemptState::Pausing);
+    const auto taken = trainer.take();
+    QVERIFY(taken && taken->id == pause.id);
+    trainer.answer(*taken);
+    QVERIFY(place.becomes(AttemptState::Paused));
+    QVERIFY(place.command(pause.id).state == CommandState::Applied);
+    QCOMPARE(place.command(pause.id).appliedStep, std::int64_t{6});
+    const Command again = must(place.daemon->submit(place.order(CommandKind::Pause)));
+    QVERIFY(again.state == CommandState::Rejected && again.outcome.find("already") != std::string::npos);
+    const Command resume = must(place.daemon->submit(place.order(CommandKind::Resume)));
+    QVERIFY(place.newest().state == AttemptState::Paused); // not before the trainer says so
+    trainer.answer(*trainer.take());
+    QVERIFY(place.becomes(AttemptState::Running));
+    // What the trainer refuses leaves the run as it was.
+    const Command refused = must(place.daemon->submit(place.order(CommandKind::Pause)));
+    trainer.answer(*trainer.take(), CommandState::Rejected, "not now");
+    QVERIFY(place.becomes(refused.id, CommandState::Rejected));
+    QVERIFY(place.becomes(AttemptState::Running));
+    QCOMPARE(place.command(refused.id).outcome, std::string("not now"));
+    QCOMPARE(place.events(EventKind::CommandUpdated).size(), std::size_t{3});
+}
+
+void TestDaemon::commandsAreIdempotentAndAudited() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    Command save = place.order(CommandKind::Checkpoint);
+    must(place.daemon->submit(save));
+    must(place.daemon->submit(save));
+    QVERIFY(trainer.take().has_value());
+    trainer.answer(save);
+    QVERIFY(place.becomes(save.id, CommandState::Applied));
+    QVERIFY(must(place.daemon->submit(save)).state == CommandState::Applied);
+    QTest::qWait(100);
+    QVERIFY(trainer.link().takeCommands().empty());
+    const Command stranger = [&] {
+        Command command = place.order(CommandKind::Pause);
+        command.key.run = "nobody";
+        return must(place.daemon->submit(command));
+    }();
+    QVERIFY(stranger.state == CommandState::Rejected && stranger.outcome.find("no run named") != std::string::npos);
+    const auto audit = must(place.daemon->listCommands({}));
+    QCOMPARE(audit.size(), std::size_t{2});
+    QCOMPARE(audit[0].id, stranger.id); // newest first
+    QVERIFY(!place.daemon->getCommand("unknown"));
+    QVERIFY(!place.daemon->submit(Command{}));
+}
+
+void TestDaemon::unansweredCommandsAreSentAgain() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    const Command save = must(place.daemon->submit(place.order(CommandKind::Checkpoint))); // nobody is connected yet
+    QVERIFY(save.state == CommandState::Accepted);
+    {
+        FakeTrainer trainer(place);
+        QVERIFY(trainer.take().has_value());
+        place.close(); // before it could answer
+        place.open();
+        QVERIFY(place.command(save.id).state == CommandState::Accepted);
+        trainer.answer(save);
+        QVERIFY(place.becomes(save.id, CommandState::Applied));
+    }
+    const Command next = must(place.daemon->submit(place.order(CommandKind::Checkpoint)));
+    FakeTrainer reconnected(place);
+    const auto taken = reconnected.take();
+    QVERIFY(taken && taken->id == next.id);
+}
+
+void TestDaemon::mixtureGoesIntoForce() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    Command mix = place.order(CommandKind::SetMixture);
+    mix.mixture = {{"Code", 0.5}, {"WebText", 0.5}};
+    mix.atStep = 40;
+    const Command accepted = must(place.daemon->submit(mix));
+    QVERIFY2(accepted.state == CommandState::Accepted, accepted.outcome.c_str());
+    QVERIFY2(accepted.diff.find("+Code = 50") != std::string::npos, accepted.diff.c_str());
+    QCOMPARE(must(place.daemon->getRun("r")).domains[0].target, 0.25);
+    const auto taken = trainer.take();
+    QVERIFY(taken && taken->mixture == mix.mixture && taken->atStep == 40);
+    trainer.answer(*taken);
+    QTRY_COMPARE_WITH_TIMEOUT(must(place.daemon->getRun("r")).domains[0].target, 0.5, kPatience);
+}
+
+void TestDaemon::stopEndsTheRun() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    {
+        FakeTrainer trainer(place);
+        QVERIFY(place.becomes(AttemptState::Running));
+        trainer.steps(7);
+        const Command stop = must(place.daemon->submit(place.order(CommandKind::Stop)));
+        const auto taken = trainer.take();
+        QVERIFY(taken && taken->saveCheckpoint);
+        QVERIFY(place.newest().state == AttemptState::Stopping);
+        trainer.answer(*taken);
+        trainer.end("stopped", "Stopped at step 7 by an operator.");
+        QVERIFY(trainer.link().flush(kPatience));
+        QVERIFY(place.becomes(stop.id, CommandState::Applied));
+    }
+    place.endJob();
+    QVERIFY(place.becomes(AttemptState::Stopped));
+    QCOMPARE(place.newest().stateText, std::string("Stopped at step 7 by an operator."));
+    QVERIFY(place.newest().endedUs > 0);
+    const Command late = must(place.daemon->submit(place.order(CommandKind::Checkpoint)));
+    QVERIFY(late.state == CommandState::Rejected && late.outcome.find("not running") != std::string::npos);
+    QVERIFY(place.events(EventKind::RankFailed).empty());
+}
+
+void TestDaemon::aFailedJobShowsItsLastLines() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    const Command waiting = must(place.daemon->submit(place.order(CommandKind::Checkpoint)));
+    place.endJob(1, 3);
+    QVERIFY(place.becomes(AttemptState::Failed));
+    QVERIFY(QString::fromStdString(place.newest().stateText).contains("exit code 3"));
+    QVERIFY(QString::fromStdString(place.newest().stateText).endsWith("last words"));
+    QTRY_COMPARE(place.events(EventKind::RankFailed).size(), std::size_t{1});
+    QVERIFY(place.becomes(waiting.id, CommandState::Failed));
+}
+
+void TestDaemon::restartMakesANewAttempt() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    Command restart = place.order(CommandKind::Restart);
+    restart.restart.emplace();
+    const Command none = must(place.daemon->submit(restart));
+    QVERIFY(none.state == CommandState::Rejected && none.outcome.find("no checkpoint yet") != std::string::npos);
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    trainer.steps(20);
+    QVERIFY(trainer.link().flush(kPatience));
+    writeCheckpoint(place, 1, 10);
+    writeCheckpoint(place, 1, 15);
+    restart.id = newUuid();
+    restart.restart->checkpointStep = 11;
+    const Command absent = must(place.daemon->submit(restart));
+    QVERIFY2(absent.state == CommandState::Rejected && absent.outcome.find("there are: 15 of attempt 1, 10 of attempt 1") != std::string::npos, absent.outcome.c_str());
+    restart.id = newUuid();
+    restart.restart->checkpointStep = 10;
+    restart.restart->lrScale = 0.5;
+    restart.restart->skipBatches = 3;
+    const Command accepted = must(place.daemon->submit(restart));
+    QVERIFY2(accepted.state == CommandState::Accepted, accepted.outcome.c_str());
+    QVERIFY2(accepted.diff.find("+lr_scale = 0.5") != std::string::npos, accepted.diff.c_str());
+    QCOMPARE(accepted.newAttempt, 2u);
+    Command second = restart;
+    second.id = newUuid();
+    QVERIFY(must(place.daemon->submit(second)).outcome.find("under way") != std::string::npos);
+    const auto stop = trainer.take();
+    QVERIFY(stop && stop->kind == CommandKind::Stop && !stop->saveCheckpoint);
+    place.endJob(1);
+    QVERIFY(place.becomes(restart.id, CommandState::Applied));
+    const RunInfo run = must(place.daemon->getRun("r"));
+    QCOMPARE(run.attempts.size(), std::size_t{2});
+    QVERIFY(run.attempts[0].state == AttemptState::Superseded);
+    QCOMPARE(run.attempts[1].parent, 1u);
+    QCOMPARE(run.attempts[1].forkStep, std::int64_t{10});
+    QVERIFY(run.attempts[1].configToml.find("a1-step-00000010") != std::string::npos);
+    QVERIFY(run.attempts[1].configToml.find("skip_batches = 3") != std::string::npos);
+    QCOMPARE(place.command(restart.id).newAttempt, 2u);
+    FakeTrainer next(place, 2);
+    next.step = 10;
+    QVERIFY(place.becomes(AttemptState::Running));
+    next.steps(5);
+    QVERIFY(next.link().flush(kPatience));
+    QCOMPARE(place.stored(0, 15), std::uint64_t{15}); // 1 … 10 of the first, 11 … 15 of the second
+}
+
+void TestDaemon::damagedCheckpointsAreNamed() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    writeCheckpoint(place, 1, 10);
+    writeCheckpoint(place, 1, 20, true);
+    QTRY_VERIFY_WITH_TIMEOUT(must(place.daemon->listCheckpoints("r")).at(1).verified, kPatience);
+    QTRY_VERIFY_WITH_TIMEOUT(!must(place.daemon->listCheckpoints("r")).at(0).damage.empty(), kPatience);
+    const auto list = must(place.daemon->listCheckpoints("r"));
+    QCOMPARE(list[0].step, std::int64_t{20});
+    QVERIFY(QString::fromStdString(list[0].damage).contains("rank-0.bin has another checksum"));
+    QCOMPARE(list[1].trainLoss, 2.5);
+    QTRY_COMPARE(place.events(EventKind::CheckpointDamaged).size(), std::size_t{1});
+    Command restart = place.order(CommandKind::Restart);
+    restart.restart.emplace();
+    restart.restart->checkpointStep = 20;
+    const Command refused = must(place.daemon->submit(restart));
+    QVERIFY(refused.state == CommandState::Rejected && refused.outcome.find("is damaged") != std::string::npos);
+}
+
+void TestDaemon::daemonRestartLosesNothing() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    const std::string epoch = place.daemon->epoch();
+    FakeTrainer trainer(place);
+    QVERIFY(place.becomes(AttemptState::Running));
+    for (int round = 0; round < 3; ++round) {
+        trainer.steps(400);
+        place.close();
+        trainer.steps(300);
+        place.open();
+        QVERIFY(place.newest().state == AttemptState::Running); // its job was found again
+    }
+    QVERIFY(place.daemon->epoch() != epoch);
+    trainer.steps(100);
+    QVERIFY(trainer.link().flush(kPatience));
+    const LinkCounters counters = trainer.link().counters();
+    QCOMPARE(place.stored(1, trainer.step), static_cast<std::uint64_t>(trainer.step));
+    QTRY_COMPARE_WITH_TIMEOUT(place.newest().pointsStored, counters.pointsEmitted, kPatience);
+    QCOMPARE(must(place.daemon->getRun("r")).domains[0].tokensSeen, trainer.step * 32 / 4);
+    place.endJob();
+    QVERIFY(place.becomes(AttemptState::Lost) || place.newest().state == AttemptState::Stopped); // nobody saw its exit code
+}
+
+void TestDaemon::aLeftSpoolIsRead() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    place.close();
+    {
+        FakeTrainer trainer(place, 1, true); // the daemon is away for all of it
+        trainer.steps(1000);
+        trainer.end("finished", "All steps are done.");
+    }
+    place.endJob();
+    QTest::qWait(300);
+    place.open();
+    QVERIFY(place.becomes(AttemptState::Finished));
+    QCOMPARE(place.stored(1, 1000), std::uint64_t{1000});
+    QCOMPARE(place.newest().stateText, std::string("All steps are done."));
+    place.close();
+    place.open();
+    QTest::qWait(100);
+    QCOMPARE(place.stored(1, 1000), std::uint64_t{1000}); // and not twice
+}
+
+void TestDaemon::newsAndWatchersHear() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    auto subscriber = must(makeLiveSubscriber(place.daemon->liveEndpoint()));
+    QVERIFY(QTest::qWaitFor([&] { (void)subscriber->receive(10); return subscriber->connected(); }, kPatience));
+    std::mutex mutex;
+    std::vector<WatchUpdate> updates;
+    std::atomic<bool> enough{false};
+    std::thread watcher([&] {
+        must(place.daemon->watch("r", [&](WatchUpdate&& update) {
+            const std::lock_guard lock(mutex);
+            updates.push_back(std::move(update));
+            return !enough;
+        }));
+    });
+    FakeTrainer trainer(place);
+    std::uint64_t points = 0, last = 0;
+    bool hasState = false, isContiguous = true;
+    QVERIFY(QTest::qWaitFor([&] {
+        trainer.steps(1);
+        while (auto news = must(subscriber->receive(5))) {
+            points += pointCount(news->batch);
+            hasState = hasState || (news->attempt && news->attempt->state == AttemptState::Running);
+            isContiguous = isContiguous && (last == 0 || news->news == last + 1);
+            last = news->news;
+        }
+        return points >= 50;
+    }, kPatience));
+    QVERIFY(isContiguous);
+    const Command save = must(place.daemon->submit(place.order(CommandKind::Checkpoint)));
+    trainer.answer(*trainer.take());
+    const auto has = [&](auto&& wanted) {
+        return QTest::qWaitFor([&] {
+            const std::lock_guard lock(mutex);
+            return std::any_of(updates.begin(), updates.end(), wanted);
+        }, kPatience);
+    };
+    const bool isRun = has([](const WatchUpdate& u) { return u.run && u.run->newest()->step >= 30; });
+    const bool isCommand = has([&](const WatchUpdate& u) { return u.command && u.command->id == save.id && u.command->state == CommandState::Applied; });
+    const bool isEvent = has([](const WatchUpdate& u) { return u.event && u.event->kind == EventKind::CommandUpdated; });
+    enough = true;
+    watcher.join();
+    QVERIFY(isRun && isCommand && isEvent);
+    QVERIFY(!place.daemon->watch("unknown", [](WatchUpdate&&) { return false; }));
+}
+
+void TestDaemon::notesAndUnknownRuns() {
+    Place place;
+    QVERIFY(place.daemon->getRun("r").error().text().find("no runs yet") != std::string::npos);
+    must(place.daemon->startRun(place.request()));
+    QVERIFY(place.daemon->getRun("x").error().text().find("there are r") != std::string::npos);
+    Event note;
+    note.key.run = "r";
+    note.text = "the loss looks fine";
+    const Event stored = must(place.daemon->addNote(note));
+    QVERIFY(stored.id > 0 && stored.key.attempt == 1 && stored.kind == EventKind::Note);
+    QCOMPARE(must(place.daemon->listEvents({"r", stored.id - 1, 1})).at(0).text, note.text);
+    note.key.attempt = 9;
+    QVERIFY(!place.daemon->addNote(note));
+    QVERIFY(!place.daemon->listCheckpoints("x") && !place.daemon->listSeries({"x", 0}, "*"));
+}
+
+void TestDaemon::onlyOneDaemonPerFolder() {
+    QTemporaryDir dir;
+    auto first = daemon::StateDir::lock(dir.path().toStdString());
+    QVERIFY(first);
+    const auto second = daemon::StateDir::lock(dir.path().toStdString());
+    QVERIFY(!second);
+    QVERIFY(QString::fromStdString(second.error().text()).contains("another telehelmd (pid " + QString::number(getpid()) + ")"));
+    QVERIFY(!daemon::StateDir::lock("/proc/nowhere"));
+}
+
+void TestDaemon::configKeysAreSet() {
+    using daemon::setTomlKey;
+    QCOMPARE(setTomlKey("a = 1\n[data]\ncorpus = \"x\" # why\n[z]\ncorpus = 2\n", "data", "corpus", "\"/y\""),
+             std::string("a = 1\n[data]\ncorpus = \"/y\" # why\n[z]\ncorpus = 2\n"));
+    QCOMPARE(setTomlKey("[data]\nseed = 1\n", "data", "corpus", "\"y\""), std::string("[data]\ncorpus = \"y\"\nseed = 1\n"));
+    QCOMPARE(setTomlKey("a = 1\n", "parallel", "data", "3"), std::string("a = 1\n\n[parallel]\ndata = 3\n"));
+}
+
+QTEST_GUILESS_MAIN(TestDaemon)
+#include "tst_daemon.moc"
