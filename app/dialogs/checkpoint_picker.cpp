@@ -63,7 +63,7 @@ void CheckpointPicker::buildTable() {
     m_table->setObjectName(QStringLiteral("checkpoints"));
     m_table->setAccessibleName(tr("Checkpoints"));
     m_table->setModel(&m_model);
-    setUpTable(m_table, 26);
+    setUpTable(m_table, m_theme, 26);
     m_table->setStyleSheet(QStringLiteral("QTableView { border: 1px solid %1; }").arg(m_theme.theme().line.name()));
     m_table->setItemDelegate(new CellDelegate(
         m_theme,
@@ -185,7 +185,7 @@ void CheckpointPicker::explain() {
     for (const auto& checkpoint : all) {
         bytes += double(checkpoint.bytes);
     }
-    m_remark->setText(tr("%n checkpoint(s), newest first, ", nullptr, static_cast<int>(all.size())) + tr("%1 together. The curve is smoothed over the raw minimum and maximum.").arg(text::bytes(bytes)));
+    m_remark->setText(tr("%1, newest first, %2 together. The line is smoothed, the band is minimum and maximum.").arg(text::counted(static_cast<qint64>(all.size()), tr("checkpoint"), tr("checkpoints")), text::bytes(bytes)));
 }
 
 } // namespace telehelm::app

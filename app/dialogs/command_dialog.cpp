@@ -10,6 +10,7 @@
 #include <QSysInfo>
 #include <QToolButton>
 
+#include "models/text_format.h"
 #include "widgets/panel.h"
 
 namespace telehelm::app {
@@ -117,7 +118,7 @@ QString CommandDialog::missing() const {
     }
     const auto length = reason().size();
     if (m_reasonRequired && length < kReasonLength) {
-        return length == 0 ? tr("Reason missing") : tr("Reason: %n more character(s)", nullptr, static_cast<int>(kReasonLength - length));
+        return length == 0 ? tr("Reason missing") : tr("Reason: %1 more").arg(text::counted(kReasonLength - length, tr("character"), tr("characters")));
     }
     return {};
 }

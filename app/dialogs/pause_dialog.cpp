@@ -39,7 +39,7 @@ void PauseDialog::runMoved() {
     const int ranks = info->tensorParallel * info->pipelineParallel * info->dataParallel;
     m_effect->setText(m_resume ? tr("Takes effect at once: step %1 is next.").arg(text::count(attempt.step + 1))
                                : tr("Takes effect after step %1, the one now running.").arg(text::count(attempt.step + 1)));
-    m_cost->setText(m_resume ? tr("The pause itself lost no step.") : tr("While paused, %n rank(s) stay reserved: ", nullptr, ranks) + tr("%1 rank hours per hour.").arg(ranks));
+    m_cost->setText(m_resume ? tr("The pause itself lost no step.") : tr("While paused, %1 reserved: %2 rank hours per hour.").arg(ranks == 1 ? tr("1 rank stays") : tr("%1 ranks stay").arg(ranks)).arg(ranks));
     m_cost->setVisible(!m_resume);
 }
 

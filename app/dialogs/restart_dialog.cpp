@@ -155,7 +155,7 @@ void RestartDialog::showChanges() {
     const QString folder = QFileInfo(QString::fromStdString(chosen->path)).fileName();
     auto lines = restartDiff(configOf(chosen->key.attempt), options(), folder);
     const int changes = changedSettings(lines);
-    m_changeCount->setText(tr("%n line(s) changed, ", nullptr, changes) + tr("attempt %1 → %2").arg(chosen->key.attempt).arg(info->newest() != nullptr ? info->newest()->key.attempt + 1 : 1));
+    m_changeCount->setText(tr("%1 changed, ").arg(text::counted(changes, tr("line"), tr("lines"))) + tr("attempt %1 → %2").arg(chosen->key.attempt).arg(info->newest() != nullptr ? info->newest()->key.attempt + 1 : 1));
     m_diff->setLines(std::move(lines));
 }
 

@@ -252,7 +252,7 @@ void RestartOverrides::showNotes() {
     m_rateNote->setText(rateChanged          ? tr("was %1").arg(was)
                         : m_scheduleRate > 0 ? tr("schedule at step %1, unchanged").arg(text::count(m_step))
                                              : tr("times the schedule"));
-    m_clipNote->setText(clipChanged ? tr("was %1").arg(m_baseClip) : m_baseClip == 0 ? tr("off, unchanged") : tr("unchanged"));
+    m_clipNote->setText(clipChanged ? tr("was %1").arg(m_baseClip, 0, 'f', m_baseClip * 10 == std::floor(m_baseClip * 10) ? 1 : 3) : m_baseClip == 0 ? tr("off, unchanged") : tr("unchanged"));
     for (const auto& [note, isChanged] : {std::pair(m_rateNote, rateChanged), std::pair(m_clipNote, clipChanged)}) {
         note->setStyleSheet(isChanged ? QStringLiteral("color: %1;").arg(m_theme.theme().accent.name()) : QString());
     }

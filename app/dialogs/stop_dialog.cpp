@@ -61,7 +61,7 @@ StopDialog::StopDialog(Session& session, ThemeController& theme, const QString& 
 void StopDialog::modeChanged() {
     const bool without = !m_save->isChecked();
     m_typeRow->setVisible(without);
-    setAct({"stop", "dangerSolid", without ? tr("Stop %1 without a checkpoint").arg(runName()) : tr("Stop %1").arg(runName())});
+    setAct({"stop", "dangerSolid", without ? tr("Stop %1 without checkpoint").arg(runName()) : tr("Stop %1").arg(runName())});
     runMoved();
     refresh();
     resize(width(), sizeHint().height());

@@ -13,7 +13,7 @@ class StopDialog : public CommandDialog {
     Q_OBJECT
 public:
     StopDialog(Session& session, ThemeController& theme, const QString& run);
-    [[nodiscard]] QSize wantedSize() const override { return {520, sizeHint().height()}; }
+    [[nodiscard]] QSize wantedSize() const override { return {600, sizeHint().height()}; }
 
 protected:
     [[nodiscard]] QString missing() const override;

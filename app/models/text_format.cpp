@@ -18,7 +18,7 @@ QString scaled(double value, std::initializer_list<std::pair<double, const char*
     for (const auto& [factor, unit] : units) {
         if (std::abs(value) >= factor * 0.9995) {
             const double shown = value / factor;
-            return fixed(shown, std::abs(shown) >= 999.5 ? 0 : std::abs(shown) >= 99.95 ? 1 : std::abs(shown) >= 9.995 ? 1 : 2) +
+            return fixed(shown, factor >= 1e9 || (factor > 1 && std::abs(shown) < 9.95) ? 1 : 0) +
                    QLatin1Char(' ') + QLatin1String(unit);
         }
     }
@@ -26,6 +26,8 @@ QString scaled(double value, std::initializer_list<std::pair<double, const char*
 }
 
 } // namespace
+
+QString counted(qint64 number, const QString& one, const QString& many) { return count(number) + QLatin1Char(' ') + (number == 1 ? one : many); }
 
 QString count(qint64 value) {
     static const QLocale english(QLocale::English, QLocale::UnitedStates);

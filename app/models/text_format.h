@@ -7,7 +7,8 @@
 namespace telehelm::app::text {
 
 [[nodiscard]] QString count(qint64 value);               // "44,310"
-[[nodiscard]] QString tokens(double value);              // "243.9 B", "34.7 M", "12.3 k"
+[[nodiscard]] QString counted(qint64 number, const QString& one, const QString& many); // "1 line", "3 lines"
+[[nodiscard]] QString tokens(double value);              // "243.9 B", "341 M", "9.1 k"
 [[nodiscard]] QString bytes(double value);               // "728 GB"
 [[nodiscard]] QString duration(double seconds);          // "12 s", "6 min 40 s", "26 h 25 min", "57 d 16 h"
 [[nodiscard]] QString fixed(double value, int decimals); // "−3.20"; "–" when not finite

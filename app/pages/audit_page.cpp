@@ -98,7 +98,7 @@ QWidget* AuditPage::buildTable() {
     m_table->setObjectName(QStringLiteral("auditTable"));
     m_table->setAccessibleName(tr("Audit log entries"));
     m_table->setModel(&m_filter);
-    setUpTable(m_table, 30);
+    setUpTable(m_table, m_theme, 30);
     m_table->setItemDelegate(new CellDelegate(
         m_theme,
         [this](const QModelIndex& index) {

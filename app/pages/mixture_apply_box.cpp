@@ -62,6 +62,7 @@ MixtureApplyBox::MixtureApplyBox(Session& session, ThemeController& theme, Mixtu
     form->setColumnMinimumWidth(0, 90);
     form->setColumnStretch(1, 1);
     auto* stepRow = new QHBoxLayout;
+    stepRow->setSpacing(12);
     stepRow->addWidget(m_step);
     stepRow->addWidget(m_stepNote, 1);
     form->addWidget(makeLabel(theme, TextRole::Body, "", tr("Apply at step"), this), 0, 0);
@@ -193,7 +194,7 @@ QString MixtureApplyBox::missing() const {
     }
     const auto length = m_reason->toPlainText().simplified().size();
     if (length < kReasonLength) {
-        return length == 0 ? tr("Reason missing") : tr("Reason: %n more character(s)", nullptr, static_cast<int>(kReasonLength - length));
+        return length == 0 ? tr("Reason missing") : tr("Reason: %1 more").arg(text::counted(kReasonLength - length, tr("character"), tr("characters")));
     }
     return {};
 }

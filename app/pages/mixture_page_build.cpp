@@ -29,7 +29,7 @@ QWidget* MixturePage::buildHeader() {
     };
     restyle();
     connect(&m_theme, &ThemeController::changed, m_chip, restyle);
-    m_header->left()->addWidget(m_chip);
+    m_header->left()->addWidget(m_chip, 0, Qt::AlignVCenter);
     m_revert = makeButton(m_theme, "flat", "", tr("Revert draft"), m_header);
     m_revert->setObjectName(QStringLiteral("revertDraft"));
     m_revert->setToolTip(tr("Throws the draft away, the saved one too."));
@@ -82,7 +82,7 @@ QWidget* MixturePage::buildChanges() {
     m_changesTable = new QTableView(m_earlier);
     m_changesTable->setAccessibleName(tr("Earlier changes of the mixture"));
     m_changesTable->setModel(&m_changes);
-    setUpTable(m_changesTable, 28);
+    setUpTable(m_changesTable, m_theme, 28);
     m_changesTable->setSelectionMode(QAbstractItemView::NoSelection);
     m_changesTable->setFocusPolicy(Qt::NoFocus);
     m_changesTable->verticalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <QMouseEvent>
 #include <QPainter>
@@ -32,6 +33,28 @@ AxisRange yRange(const CurveChart::Points& points) {
     const double low = at(0.002), high = at(0.995);
     const double pad = std::max((high - low) * 0.12, std::max(std::abs(high), 1e-6) * 0.005);
     return {low - pad, high + pad};
+}
+
+/// What falls into one pixel column: least, greatest, last.
+struct Column {
+    double x = 0, y = 0, lo = 0, hi = 0;
+};
+
+std::vector<Column> columns(const CurveChart::Points& points, const ChartFrame& frame) {
+    std::vector<Column> all;
+    for (std::size_t i = 0; i < points.x.size(); ++i) {
+        const double x = std::round(frame.px(points.x[i]));
+        if (all.empty() || all.back().x != x) {
+            all.push_back({x, points.y[i], std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()});
+        }
+        Column& column = all.back();
+        column.y = std::isfinite(column.y) ? points.y[i] : column.y; // one broken point marks the column
+        if (std::isfinite(points.lo[i]) && std::isfinite(points.hi[i])) {
+            column.lo = std::min(column.lo, points.lo[i]);
+            column.hi = std::max(column.hi, points.hi[i]);
+        }
+    }
+    return all;
 }
 
 } // namespace
@@ -133,19 +156,21 @@ void CurveChart::paintCurve(QPainter& painter, const ChartFrame& frame) const {
     QPolygonF outline, lower;
     QPainterPath line;
     bool open = false;
-    std::vector<double> broken;
-    for (std::size_t i = 0; i < m_points.x.size(); ++i) {
-        const double x = frame.px(m_points.x[i]);
-        if (std::isfinite(m_points.lo[i]) && std::isfinite(m_points.hi[i])) {
-            outline << QPointF(x, frame.py(m_points.hi[i]));
-            lower << QPointF(x, frame.py(m_points.lo[i]));
+    std::vector<double> broken, clipped;
+    for (const Column& column : columns(m_points, frame)) {
+        if (column.lo <= column.hi) {
+            outline << QPointF(column.x, frame.py(column.hi));
+            lower << QPointF(column.x, frame.py(column.lo));
         }
-        if (!std::isfinite(m_points.y[i])) {
-            broken.push_back(x);
+        if (column.hi > frame.y.to) {
+            clipped.push_back(column.x);
+        }
+        if (!std::isfinite(column.y)) {
+            broken.push_back(column.x);
             open = false;
             continue;
         }
-        const QPointF point(x, frame.py(m_points.y[i]));
+        const QPointF point(column.x, frame.py(column.y));
         open ? line.lineTo(point) : line.moveTo(point);
         open = true;
     }
@@ -160,6 +185,11 @@ void CurveChart::paintCurve(QPainter& painter, const ChartFrame& frame) const {
     painter.setBrush(Qt::NoBrush);
     painter.setPen(QPen(colour, 2, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
     painter.drawPath(line);
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(colour);
+    for (const double x : clipped) { // goes on above the plot
+        painter.drawPolygon(QPolygonF({{x - 3, frame.rect.top() + 6}, {x + 3, frame.rect.top() + 6}, {x, frame.rect.top() + 1}}));
+    }
     painter.setPen(QPen(m_theme.theme().crit, 2));
     for (const double x : broken) {
         painter.drawLine(QPointF(x, frame.rect.top()), QPointF(x, frame.rect.top() + 7));

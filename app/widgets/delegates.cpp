@@ -16,7 +16,7 @@
 
 namespace telehelm::app {
 
-void setUpTable(QTableView* table, int rowHeight) {
+void setUpTable(QTableView* table, ThemeController& theme, int rowHeight) {
     table->setShowGrid(false);
     table->setFrameShape(QFrame::NoFrame);
     table->setSelectionBehavior(QAbstractItemView::SelectRows);
@@ -32,6 +32,9 @@ void setUpTable(QTableView* table, int rowHeight) {
     table->horizontalHeader()->setFixedHeight(25);
     table->horizontalHeader()->setHighlightSections(false);
     table->horizontalHeader()->setStretchLastSection(true);
+    const auto restyle = [table, &theme] { table->horizontalHeader()->setFont(theme.font(TextRole::Caption)); };
+    restyle();
+    QObject::connect(&theme, &ThemeController::changed, table, restyle);
 }
 
 QColor paintRow(QPainter* painter, const QStyleOptionViewItem& option, const Theme& theme) {

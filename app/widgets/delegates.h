@@ -13,7 +13,7 @@ class QTableView;
 namespace telehelm::app {
 
 /// Row height, hidden grid, one selected row, mono fonts in the columns named.
-void setUpTable(QTableView* table, int rowHeight);
+void setUpTable(QTableView* table, ThemeController& theme, int rowHeight);
 
 /// Background of a row, hairline under it; returns the text colour.
 QColor paintRow(QPainter* painter, const QStyleOptionViewItem& option, const Theme& theme);

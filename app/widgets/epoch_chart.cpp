@@ -43,9 +43,9 @@ void EpochChart::paintEvent(QPaintEvent*) {
         highest = std::max({highest, row.endDraft, row.endCurrent});
     }
     ChartFrame frame;
-    frame.rect = QRectF(44, 10, width() - 44 - 136, height() - 10 - 38);
+    frame.rect = QRectF(44, 10, width() - 44 - 166, height() - 10 - 38);
     frame.x = {0, m_end};
-    frame.y = {0, highest * 1.2};
+    frame.y = {0, highest * 1.32};
     const auto xTicks = niceTicks(frame.x, std::max(2, int(frame.rect.width() / 110)));
     const auto yTicks = niceTicks(frame.y, std::max(2, int(frame.rect.height() / 28)));
     frame.paintBackground(painter, m_theme, xTicks, yTicks);
@@ -71,7 +71,7 @@ void EpochChart::paintEvent(QPaintEvent*) {
         painter.setPen(QPen(colours.warn, 1, Qt::DashLine));
         painter.drawLine(QPointF(frame.rect.left(), frame.py(kMany)), QPointF(frame.rect.right(), frame.py(kMany)));
         painter.setPen(colours.tx2);
-        painter.drawText(QRectF(frame.rect.left() + 60, frame.py(kMany) - 17, frame.rect.width() - 64, 16), Qt::AlignLeft | Qt::AlignVCenter,
+        painter.drawText(QRectF(frame.rect.left() + 4, frame.py(kMany) - 17, frame.rect.width() - 12, 16), Qt::AlignRight | Qt::AlignVCenter,
                          tr("4 epochs: repeated data helps little beyond this"));
     }
     painter.setPen(QPen(colours.accent, 1.4));
@@ -106,8 +106,8 @@ void EpochChart::paintLegend(QPainter& painter, const QRectF& plot, double highe
         lowest = y + 15;
         painter.fillRect(QRectF(plot.right() + 6, y + 7, 8, 2.5), m_theme.theme().slot(static_cast<int>(order[i])));
         painter.setPen(m_theme.theme().tx);
-        const QString label = QFontMetricsF(painter.font()).elidedText(row.name, Qt::ElideRight, 76) + QLatin1Char(' ') + text::fixed(row.endDraft, 2);
-        painter.drawText(QRectF(plot.right() + 18, y, 116, 16), Qt::AlignLeft | Qt::AlignVCenter, label);
+        const QString label = QFontMetricsF(painter.font()).elidedText(row.name, Qt::ElideRight, 104) + QLatin1Char(' ') + text::fixed(row.endDraft, 2);
+        painter.drawText(QRectF(plot.right() + 18, y, 148, 16), Qt::AlignLeft | Qt::AlignVCenter, label);
     }
 }
 

@@ -76,7 +76,7 @@ MixtureTable::MixtureTable(MixtureModel& model, ThemeController& theme, bool com
     m_view = new QTableView(this);
     m_view->setModel(&model);
     m_view->setAccessibleName(tr("Domains"));
-    setUpTable(m_view, kRowHeight);
+    setUpTable(m_view, theme, kRowHeight);
     m_view->setEditTriggers(QAbstractItemView::AllEditTriggers);
     setColumns(compact);
     m_total = new TotalRow(model, m_view, theme, this);

@@ -24,7 +24,7 @@ Panel::Panel(ThemeController& theme, const QString& title, QWidget* parent) : QF
     m_count->hide();
     m_remark = makeLabel(theme, TextRole::Caption, "quiet", {}, bar);
     m_titleBar->addWidget(m_title);
-    m_titleBar->addWidget(m_count);
+    m_titleBar->addWidget(m_count, 0, Qt::AlignVCenter);
     m_titleBar->addWidget(m_remark);
     m_titleBar->addStretch(1);
     auto* all = new QVBoxLayout(this);
