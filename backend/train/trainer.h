@@ -80,6 +80,7 @@ private:
     void announce(const StartPoint& start);
     [[nodiscard]] std::map<std::string, std::string> startFacts(const StartPoint& start);
     void calibrate();
+    void recalibrate();
 
     Boundary boundary();
     Word exchange();
@@ -110,7 +111,8 @@ private:
     Telemetry m_telemetry;
     CommandDesk m_desk;
     CheckpointWriter m_writer;
-    double m_peakGflops = 0; // of all ranks
+    double m_peakGflops = 0; // of all ranks: the best of the calibrations so far
+    int m_calibrations = 0;
     // the run's state
     std::int64_t m_step = 0, m_tokens = 0, m_skipped = 0;
     double m_lrScale = 1, m_lastLoss = 0, m_lastNorm = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How a run begins: which checkpoint, what was changed against it, what is said about it.
+#include <algorithm>
 #include <array>
 #include <sstream>
 
@@ -123,7 +124,8 @@ void Trainer::calibrate() {
         m_mesh.world().barrier(); // all at once: what the ranks reach side by side is the machine's peak
         std::array<double, 1> peak = {kernels::calibrateSgemmGflops(m_options.threads)};
         m_mesh.world().allReduce(std::span(peak), comm::Reduce::Sum);
-        m_peakGflops = peak[0];
+        m_peakGflops = std::max(m_peakGflops, peak[0]);
+        ++m_calibrations;
     }
 }
 

@@ -20,6 +20,8 @@ bool launchedByMpi() {
 }
 
 MpiWorld::MpiWorld() {
+    // A rank that waits in a collective spins; on a machine that draws windows and stores points it must let others go first.
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     int provided = 0;
     TELEHELM_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided));
     TELEHELM_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
