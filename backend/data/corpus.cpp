@@ -118,7 +118,8 @@ double MappedCorpus::unigramEntropy(std::span<const double> shares) const {
     for (std::size_t token = 0; token < kByteVocabulary; ++token) {
         double p = 0.0;
         for (std::size_t d = 0; d < shares.size(); ++d)
-            p += shares[d] * static_cast<double>(m_manifest[d].train.unigram[token]) / static_cast<double>(m_manifest[d].train.tokens);
+            p += shares[d] * static_cast<double>(m_manifest[d].train.unigram[token]) /
+                 static_cast<double>(m_manifest[d].train.tokens);
         if (p > 0.0)
             entropy -= p * std::log(p);
     }

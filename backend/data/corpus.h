@@ -15,7 +15,7 @@
 namespace telehelm::data {
 
 struct Domain {
-    std::string name;      // table 1 of the report
+    std::string name; // table 1 of the report
     std::string languages;
     std::int64_t documents = 0, bytes = 0, tokens = 0;                // training part
     std::int64_t validDocuments = 0, validBytes = 0, validTokens = 0; // held out by content hash, never trained on
@@ -35,8 +35,8 @@ public:
     [[nodiscard]] virtual std::int32_t vocabSize() const = 0; // 257: 256 bytes + document separator
     /// Training tokens [from, from + out.size()) of a domain, wrapping at its end.
     virtual void read(std::size_t domain, std::int64_t from, std::span<std::int32_t> out) const = 0;
-    /// The first `count` validation windows of a domain (fewer when it has fewer), always the same ones and spread over its documents;
-    /// a separator among the targets stands for no byte.
+    /// The first `count` validation windows of a domain (fewer when it has fewer), always the same ones and spread over its
+    /// documents; a separator among the targets stands for no byte.
     [[nodiscard]] virtual std::vector<ValidationWindow> validation(std::size_t domain, std::int64_t contextLength,
                                                                    std::int64_t count) const = 0;
     /// −Σ p ln p over the training tokens' unigram frequencies, weighted by `shares` (per domain, adds up to 1): nats per token.
@@ -47,9 +47,9 @@ public:
 
 /// A mixture that holds from a step on.
 struct MixtureChange {
-    std::int64_t step = 0;       // first step that uses it
-    std::vector<double> shares;  // per domain of the corpus, adds up to 1
-    std::uint64_t seed = 0;      // data seed from this step on
+    std::int64_t step = 0;        // first step that uses it
+    std::vector<double> shares;   // per domain of the corpus, adds up to 1
+    std::uint64_t seed = 0;       // data seed from this step on
     std::int64_t skipBatches = 0; // batches of data passed over at this step
 };
 
@@ -65,16 +65,16 @@ public:
     /// Where sequence `index` (0 … sequences−1) of `step` (1, 2, …) comes from.
     virtual Pick pick(std::int64_t step, std::int64_t index) = 0;
     /// Inputs and targets, T tokens each.
-    virtual void fill(std::int64_t step, std::int64_t index, std::span<std::int32_t> inputs,
-                      std::span<std::int32_t> targets) = 0;
-    /// Appends a change; its step must be after every step already asked for, and after the last change (or replace it at the same step).
+    virtual void fill(std::int64_t step, std::int64_t index, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) = 0;
+    /// Appends a change; its step must be after every step already asked for, and after the last change (or replace it at the
+    /// same step).
     virtual Result<void> change(MixtureChange change) = 0;
     [[nodiscard]] virtual const std::vector<MixtureChange>& history() const = 0;
     /// Sequences taken from each domain in steps 1 … step.
     [[nodiscard]] virtual std::vector<std::int64_t> drawn(std::int64_t step) = 0;
 };
-/// `history` must not be empty and begins at step 1 (0 counts as 1); throws std::invalid_argument on one that change() would refuse.
-/// `from` + T + 1 tokens may pass the domain's end and wrap. One thread uses a sampler.
+/// `history` must not be empty and begins at step 1 (0 counts as 1); throws std::invalid_argument on one that change() would
+/// refuse. `from` + T + 1 tokens may pass the domain's end and wrap. One thread uses a sampler.
 [[nodiscard]] std::unique_ptr<Sampler> makeSampler(std::shared_ptr<const Corpus> corpus, std::vector<MixtureChange> history,
                                                    std::int64_t sequencesPerStep, std::int64_t contextLength);
 

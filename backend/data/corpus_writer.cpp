@@ -15,7 +15,9 @@ namespace telehelm::data {
 
 namespace fs = std::filesystem;
 
-std::uint64_t contentHash(std::string_view document) { return XXH3_64bits(document.data(), document.size()); }
+std::uint64_t contentHash(std::string_view document) {
+    return XXH3_64bits(document.data(), document.size());
+}
 
 bool isHeldOut(std::string_view document, int holdOutOneIn) {
     return holdOutOneIn > 0 && contentHash(document) % static_cast<std::uint64_t>(holdOutOneIn) == 0;
@@ -86,7 +88,8 @@ Result<CorpusWriter> CorpusWriter::create(const fs::path& dir, Existing existing
     if (!state->target.has_filename())
         state->target = state->target.parent_path();
     const bool corpus = existing == Existing::Replace && fs::exists(state->target / kManifestFile, error);
-    if (fs::exists(state->target, error) && !corpus && (!fs::is_directory(state->target, error) || !fs::is_empty(state->target, error)))
+    if (fs::exists(state->target, error) && !corpus &&
+        (!fs::is_directory(state->target, error) || !fs::is_empty(state->target, error)))
         return fail(ErrorCode::AlreadyExists, "there is something already; remove it or name another folder", dir.string());
     state->partial = state->target.string() + ".partial-" + std::to_string(::getpid());
     fs::remove_all(state->partial, error);
@@ -100,7 +103,8 @@ Result<void> CorpusWriter::beginDomain(const std::string& name, const std::strin
     const auto& domains = m_state->manifest.domains;
     const bool usable = !name.empty() && name.find_first_of("/.\\ \n") == std::string::npos;
     if (!usable || std::any_of(domains.begin(), domains.end(), [&](const auto& domain) { return domain.name == name; }))
-        return fail(ErrorCode::InvalidArgument, "“" + name + "” cannot name a domain: used already, empty, or with / . \\ or spaces");
+        return fail(ErrorCode::InvalidArgument,
+                    "“" + name + "” cannot name a domain: used already, empty, or with / . \\ or spaces");
     if (auto closed = m_state->closeDomain(); !closed)
         return closed;
     auto train = ShardWriter::create(m_state->partial / (name + ".train.bin"));
@@ -126,9 +130,13 @@ Result<bool> CorpusWriter::add(std::string_view document) {
     return true;
 }
 
-void CorpusWriter::addSource(ManifestSource source) { m_state->manifest.sources.push_back(std::move(source)); }
+void CorpusWriter::addSource(ManifestSource source) {
+    m_state->manifest.sources.push_back(std::move(source));
+}
 
-void CorpusWriter::setRecipe(std::string recipe) { m_state->manifest.recipe = std::move(recipe); }
+void CorpusWriter::setRecipe(std::string recipe) {
+    m_state->manifest.recipe = std::move(recipe);
+}
 
 Result<void> CorpusWriter::finish() {
     if (auto closed = m_state->closeDomain(); !closed)

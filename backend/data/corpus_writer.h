@@ -22,7 +22,8 @@ namespace telehelm::data {
 class CorpusWriter {
 public:
     enum class Existing { Refuse, Replace };
-    /// DIR must not exist yet, be an empty folder, or, with Replace, an older corpus, which stays until finish(); its parent folders are made.
+    /// DIR must not exist yet, be an empty folder, or, with Replace, an older corpus, which stays until finish(); its parent
+    /// folders are made.
     [[nodiscard]] static Result<CorpusWriter> create(const std::filesystem::path& dir, Existing existing = Existing::Refuse);
     CorpusWriter(CorpusWriter&&) noexcept;
     CorpusWriter& operator=(CorpusWriter&&) noexcept;

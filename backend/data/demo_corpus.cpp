@@ -25,8 +25,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kParagraphBytes = 100;        // a repeated paragraph from this length on is dropped
-constexpr std::int64_t kSpaceNeeded = 250'000'000;  // bytes: shards, and the largest package unpacked
+constexpr std::size_t kParagraphBytes = 100;       // a repeated paragraph from this length on is dropped
+constexpr std::int64_t kSpaceNeeded = 250'000'000; // bytes: shards, and the largest package unpacked
 
 /// An advisory lock on the cache, held while it lives.
 class CacheLock {
@@ -37,7 +37,8 @@ public:
         const auto path = dir / "lock";
         const int fd = error ? -1 : ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (fd < 0)
-            return fail(ErrorCode::Unavailable, "cannot write in the cache: " + (error ? error.message() : std::strerror(errno)), path.string());
+            return fail(ErrorCode::Unavailable, "cannot write in the cache: " + (error ? error.message() : std::strerror(errno)),
+                        path.string());
         CacheLock lock(fd);
         bool told = false;
         while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -86,8 +87,8 @@ class Builder {
 public:
     Builder(const DemoOptions& options, const PackageList& list, Progress& progress, const std::atomic<bool>& cancelled)
         : m_options(options), m_list(list), m_progress(progress), m_cancelled(cancelled),
-          m_store(options.cache / "packages", progress, cancelled),
-          m_scratch{options.cache / ("unpacked-" + std::to_string(::getpid()))} {}
+          m_store(options.cache / "packages", progress, cancelled), m_scratch{options.cache /
+                                                                              ("unpacked-" + std::to_string(::getpid()))} {}
 
     Result<void> build() {
         removeLeftovers(m_options.cache, "unpacked-");
@@ -133,7 +134,8 @@ private:
     }
 
     Result<void> readPackage(const ListedPackage& listed, const std::vector<CachedPackage>& packages, CorpusWriter& writer) {
-        const auto& package = *std::find_if(packages.begin(), packages.end(), [&](const auto& cached) { return cached.name == listed.name; });
+        const auto& package =
+            *std::find_if(packages.begin(), packages.end(), [&](const auto& cached) { return cached.name == listed.name; });
         const auto root = m_scratch.path / listed.name;
         if (auto unpacked = m_store.unpack(package, root); !unpacked)
             return unpacked;

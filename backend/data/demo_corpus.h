@@ -23,8 +23,9 @@ struct DemoCorpus {
     bool wasReady = false; // nothing had to be done
 };
 
-/// Makes the corpus unless it is there already, whole and by this very list. Only one process at a time works in the cache; others wait.
-/// Whatever goes wrong, an older corpus stays and no half one is left.
-[[nodiscard]] Result<DemoCorpus> prepareDemoCorpus(const DemoOptions& options, Progress& progress, const std::atomic<bool>& cancelled);
+/// Makes the corpus unless it is there already, whole and by this very list. Only one process at a time works in the cache;
+/// others wait. Whatever goes wrong, an older corpus stays and no half one is left.
+[[nodiscard]] Result<DemoCorpus> prepareDemoCorpus(const DemoOptions& options, Progress& progress,
+                                                   const std::atomic<bool>& cancelled);
 
 } // namespace telehelm::data

@@ -50,7 +50,8 @@ Result<std::vector<std::string>> dictionaryEntries(std::string_view text, std::s
         if (line.empty() || line.substr(0, 3) == "00-")
             continue;
         if (first == std::string_view::npos || second == std::string_view::npos)
-            return fail(ErrorCode::DataLoss, "a line of the index is not “word TAB offset TAB length”: " + std::string(line), name);
+            return fail(ErrorCode::DataLoss, "a line of the index is not “word TAB offset TAB length”: " + std::string(line),
+                        name);
         const auto length = line.find('\t', second + 1);
         const auto from = base64(line.substr(first + 1, second - first - 1));
         const auto size = base64(line.substr(second + 1, length - second - 1));

@@ -23,21 +23,34 @@ namespace {
 using Documents = Result<std::vector<std::string>>;
 using Sibling = std::function<Result<std::string>(const std::string&)>;
 
-constexpr std::size_t kShortest = 48;        // bytes; a document below says nothing
-constexpr std::size_t kLongest = 12 * 1024;  // bytes; so that the held-out documents of a domain are many, not one book
+constexpr std::size_t kShortest = 48;       // bytes; a document below says nothing
+constexpr std::size_t kLongest = 12 * 1024; // bytes; so that the held-out documents of a domain are many, not one book
 
-Documents html(const std::string&, std::string bytes, const Sibling&) { return std::vector{htmlToText(bytes)}; }
-Documents man(const std::string&, std::string bytes, const Sibling&) { return std::vector{manToText(bytes)}; }
-Documents text(const std::string&, std::string bytes, const Sibling&) { return std::vector{tidy(bytes)}; }
-Documents code(const std::string&, std::string bytes, const Sibling&) { return std::vector{tidy(bytes, 2)}; }
-Documents fortune(const std::string&, std::string bytes, const Sibling&) { return fortunes(bytes); }
-Documents bible(const std::string& name, std::string bytes, const Sibling&) { return bibleChapters(bytes, name); }
+Documents html(const std::string&, std::string bytes, const Sibling&) {
+    return std::vector{htmlToText(bytes)};
+}
+Documents man(const std::string&, std::string bytes, const Sibling&) {
+    return std::vector{manToText(bytes)};
+}
+Documents text(const std::string&, std::string bytes, const Sibling&) {
+    return std::vector{tidy(bytes)};
+}
+Documents code(const std::string&, std::string bytes, const Sibling&) {
+    return std::vector{tidy(bytes, 2)};
+}
+Documents fortune(const std::string&, std::string bytes, const Sibling&) {
+    return fortunes(bytes);
+}
+Documents bible(const std::string& name, std::string bytes, const Sibling&) {
+    return bibleChapters(bytes, name);
+}
 
 /// Sayings and verses: what is short and has no Latin letters.
 Documents saying(const std::string&, std::string bytes, const Sibling&) {
     auto all = fortunes(bytes);
     std::erase_if(all, [](const std::string& entry) {
-        const bool latin = std::any_of(entry.begin(), entry.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+        const bool latin =
+            std::any_of(entry.begin(), entry.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
         return latin || entry.size() > 1500;
     });
     return all;
@@ -74,7 +87,8 @@ Result<std::string> readFile(const fs::path& path) {
 }
 
 bool matches(const std::vector<std::string>& patterns, const std::string& path) {
-    return std::any_of(patterns.begin(), patterns.end(), [&](const auto& pattern) { return fnmatch(pattern.c_str(), path.c_str(), 0) == 0; });
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [&](const auto& pattern) { return fnmatch(pattern.c_str(), path.c_str(), 0) == 0; });
 }
 
 struct Work {
@@ -99,7 +113,8 @@ Result<std::vector<Work>> filesOf(const ListedPackage& package, const fs::path& 
     if (error)
         return fail(ErrorCode::Unavailable, "the unpacked package cannot be read: " + error.message(), root.string());
     if (work.empty())
-        return fail(ErrorCode::NotFound, "none of its files matches the patterns of the list; has the package's layout changed?", package.name);
+        return fail(ErrorCode::NotFound, "none of its files matches the patterns of the list; has the package's layout changed?",
+                    package.name);
     std::sort(work.begin(), work.end(), [](const Work& a, const Work& b) { return a.path < b.path; });
     return work;
 }
@@ -110,7 +125,9 @@ struct FreeHash {
 
 } // namespace
 
-bool isRule(std::string_view name) { return findRule(name) != nullptr; }
+bool isRule(std::string_view name) {
+    return findRule(name) != nullptr;
+}
 
 std::string ruleNames() {
     std::string names;
@@ -130,8 +147,8 @@ Result<std::vector<std::string>> extractFile(const std::string& rule, const std:
     return found->read(name, std::move(*unpacked), sibling);
 }
 
-Result<ExtractionSummary> extractPackage(const ListedPackage& package, const fs::path& root, ParagraphFilter& paragraphs, const DocumentSink& sink,
-                                         const FileProgress& progress) {
+Result<ExtractionSummary> extractPackage(const ListedPackage& package, const fs::path& root, ParagraphFilter& paragraphs,
+                                         const DocumentSink& sink, const FileProgress& progress) {
     auto work = filesOf(package, root);
     if (!work)
         return tl::unexpected(work.error());

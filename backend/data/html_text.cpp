@@ -14,28 +14,63 @@ namespace telehelm::data {
 
 namespace {
 
-constexpr std::array kSkippedTags = {
-    GUMBO_TAG_HEAD,   GUMBO_TAG_SCRIPT,   GUMBO_TAG_STYLE,    GUMBO_TAG_NAV,    GUMBO_TAG_HEADER,   GUMBO_TAG_FOOTER, GUMBO_TAG_ASIDE,
-    GUMBO_TAG_FORM,   GUMBO_TAG_NOSCRIPT, GUMBO_TAG_SVG,      GUMBO_TAG_BUTTON, GUMBO_TAG_TEMPLATE, GUMBO_TAG_SELECT, GUMBO_TAG_TEXTAREA,
-    GUMBO_TAG_OBJECT, GUMBO_TAG_IFRAME,   GUMBO_TAG_NOFRAMES, GUMBO_TAG_INPUT,  GUMBO_TAG_LABEL};
+constexpr std::array kSkippedTags = {GUMBO_TAG_HEAD,   GUMBO_TAG_SCRIPT,   GUMBO_TAG_STYLE,  GUMBO_TAG_NAV,      GUMBO_TAG_HEADER,
+                                     GUMBO_TAG_FOOTER, GUMBO_TAG_ASIDE,    GUMBO_TAG_FORM,   GUMBO_TAG_NOSCRIPT, GUMBO_TAG_SVG,
+                                     GUMBO_TAG_BUTTON, GUMBO_TAG_TEMPLATE, GUMBO_TAG_SELECT, GUMBO_TAG_TEXTAREA, GUMBO_TAG_OBJECT,
+                                     GUMBO_TAG_IFRAME, GUMBO_TAG_NOFRAMES, GUMBO_TAG_INPUT,  GUMBO_TAG_LABEL};
 
 constexpr std::array kBlockTags = {
-    GUMBO_TAG_P,  GUMBO_TAG_DIV, GUMBO_TAG_SECTION, GUMBO_TAG_ARTICLE,    GUMBO_TAG_MAIN,  GUMBO_TAG_BLOCKQUOTE, GUMBO_TAG_PRE, GUMBO_TAG_UL,
-    GUMBO_TAG_OL, GUMBO_TAG_DL,  GUMBO_TAG_TABLE,   GUMBO_TAG_FIGURE,     GUMBO_TAG_H1,    GUMBO_TAG_H2,         GUMBO_TAG_H3,  GUMBO_TAG_H4,
-    GUMBO_TAG_H5, GUMBO_TAG_H6,  GUMBO_TAG_HR,      GUMBO_TAG_FIGCAPTION, GUMBO_TAG_CAPTION, GUMBO_TAG_ADDRESS,  GUMBO_TAG_BODY};
+    GUMBO_TAG_P,   GUMBO_TAG_DIV,        GUMBO_TAG_SECTION, GUMBO_TAG_ARTICLE, GUMBO_TAG_MAIN,  GUMBO_TAG_BLOCKQUOTE,
+    GUMBO_TAG_PRE, GUMBO_TAG_UL,         GUMBO_TAG_OL,      GUMBO_TAG_DL,      GUMBO_TAG_TABLE, GUMBO_TAG_FIGURE,
+    GUMBO_TAG_H1,  GUMBO_TAG_H2,         GUMBO_TAG_H3,      GUMBO_TAG_H4,      GUMBO_TAG_H5,    GUMBO_TAG_H6,
+    GUMBO_TAG_HR,  GUMBO_TAG_FIGCAPTION, GUMBO_TAG_CAPTION, GUMBO_TAG_ADDRESS, GUMBO_TAG_BODY};
 
 constexpr std::array kLineTags = {GUMBO_TAG_LI, GUMBO_TAG_DT, GUMBO_TAG_DD, GUMBO_TAG_TR, GUMBO_TAG_BR};
 
 // Names that DocBook, Sphinx, Texinfo, GAPDoc and the Apache manual give to what is not the page's own text.
-constexpr std::array<std::string_view, 41> kSkippedNames = {
-    "nav",        "navbar",     "navheader",      "navfooter",         "navigation",     "sidebar",     "sphinxsidebar", "related",
-    "footer",     "breadcrumb", "breadcrumbs",    "menu",              "toc",            "contents",    "toplang",       "bottomlang",
-    "quickview",  "page-header", "path",          "up",                "top",            "headerlink",  "copiable-link", "copiable-anchor",
-    "summary-letter", "printindex", "index-fn",   "index-cp",          "index-vr",       "shortcontents", "chlinktop",   "chlinkbot",
-    "chlinkprevnexttop", "chlinkprevnextbot", "pagetoc", "ContSect",   "indexterm",      "skip",        "toctree-wrapper", "menu-comment", "header"};
+constexpr std::array<std::string_view, 41> kSkippedNames = {"nav",
+                                                            "navbar",
+                                                            "navheader",
+                                                            "navfooter",
+                                                            "navigation",
+                                                            "sidebar",
+                                                            "sphinxsidebar",
+                                                            "related",
+                                                            "footer",
+                                                            "breadcrumb",
+                                                            "breadcrumbs",
+                                                            "menu",
+                                                            "toc",
+                                                            "contents",
+                                                            "toplang",
+                                                            "bottomlang",
+                                                            "quickview",
+                                                            "page-header",
+                                                            "path",
+                                                            "up",
+                                                            "top",
+                                                            "headerlink",
+                                                            "copiable-link",
+                                                            "copiable-anchor",
+                                                            "summary-letter",
+                                                            "printindex",
+                                                            "index-fn",
+                                                            "index-cp",
+                                                            "index-vr",
+                                                            "shortcontents",
+                                                            "chlinktop",
+                                                            "chlinkbot",
+                                                            "chlinkprevnexttop",
+                                                            "chlinkprevnextbot",
+                                                            "pagetoc",
+                                                            "ContSect",
+                                                            "indexterm",
+                                                            "skip",
+                                                            "toctree-wrapper",
+                                                            "menu-comment",
+                                                            "header"};
 
-template <typename Set, typename Value>
-bool contains(const Set& set, const Value& value) {
+template <typename Set, typename Value> bool contains(const Set& set, const Value& value) {
     return std::find(set.begin(), set.end(), value) != set.end();
 }
 
@@ -85,7 +120,7 @@ private:
     std::string m_out;
     std::string m_mark; // “- ” or “ | ”, due before the next text
     int m_breaks = 0;
-    bool m_space = false; // white space is due before the next word
+    bool m_space = false;                  // white space is due before the next word
     int m_pre = 0, m_cell = 0, m_item = 0; // how many of these elements are open
 };
 
@@ -147,7 +182,8 @@ void Renderer::text(std::string_view text) {
         const auto end = std::min(text.find_first_of(kBlank, word), text.size());
         const bool first = m_out.empty() || m_breaks > 0 || !m_mark.empty();
         const auto letters = text.substr(word, end - word);
-        const bool wrapped = text.find('\n') < word && endsWide(m_out) && beginsWide(letters); // a line break in Chinese is no space
+        const bool wrapped =
+            text.find('\n') < word && endsWide(m_out) && beginsWide(letters); // a line break in Chinese is no space
         put(m_space && !first && !wrapped ? " " + std::string(letters) : std::string(letters));
         m_space = false;
         text.remove_prefix(end);

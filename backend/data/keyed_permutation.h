@@ -19,7 +19,9 @@ namespace telehelm::data {
 }
 
 /// Uniform in [0, 1).
-[[nodiscard]] constexpr double unit(std::uint64_t hash) { return static_cast<double>(hash >> 11) * 0x1p-53; }
+[[nodiscard]] constexpr double unit(std::uint64_t hash) {
+    return static_cast<double>(hash >> 11) * 0x1p-53;
+}
 
 /// Where position `at` of [0, size) goes in the key's permutation of [0, size): a four-round Feistel network over the next even
 /// number of bits, walked until it lands inside (fewer than four rounds of it on average).

@@ -31,7 +31,8 @@ constexpr const char* kDescription =
     "  telehelm-data verify DIR      read every byte of a corpus and compare the checksums";
 
 constexpr const char* kFooter =
-    "Files: the corpus is in $XDG_CACHE_HOME/telehelm/corpus/demo (~/.cache/… without it) unless --dir names another folder; fetched\n"
+    "Files: the corpus is in $XDG_CACHE_HOME/telehelm/corpus/demo (~/.cache/… without it) unless --dir names another folder; "
+    "fetched\n"
     "packages stay in $XDG_CACHE_HOME/telehelm/corpus/packages, so that the corpus can be made again offline.\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or list, 3 corpus missing or damaged, 4 packages cannot be had (offline?),\n"
     "5 no disk space, 130 interrupted (nothing half is left).";
@@ -65,18 +66,20 @@ int report(const Error& error) {
 }
 
 /// A row of the table; numbers with thin groups are hard to read by programs, so they come plain.
-void printRow(const std::string& name, const std::string& languages, std::int64_t documents, std::int64_t bytes, std::int64_t tokens,
-              std::int64_t validDocuments, std::int64_t validTokens) {
-    std::printf("%-18s %-12s %10lld %12lld %12lld %9lld %11lld\n", name.c_str(), languages.c_str(), static_cast<long long>(documents),
-                static_cast<long long>(bytes), static_cast<long long>(tokens), static_cast<long long>(validDocuments),
-                static_cast<long long>(validTokens));
+void printRow(const std::string& name, const std::string& languages, std::int64_t documents, std::int64_t bytes,
+              std::int64_t tokens, std::int64_t validDocuments, std::int64_t validTokens) {
+    std::printf("%-18s %-12s %10lld %12lld %12lld %9lld %11lld\n", name.c_str(), languages.c_str(),
+                static_cast<long long>(documents), static_cast<long long>(bytes), static_cast<long long>(tokens),
+                static_cast<long long>(validDocuments), static_cast<long long>(validTokens));
 }
 
 void printDomains(const Corpus& corpus) {
-    std::printf("%-18s %-12s %10s %12s %12s %9s %11s\n", "domain", "languages", "documents", "bytes", "tokens", "held out", "its tokens");
+    std::printf("%-18s %-12s %10s %12s %12s %9s %11s\n", "domain", "languages", "documents", "bytes", "tokens", "held out",
+                "its tokens");
     Domain sum;
     for (const auto& domain : corpus.domains()) {
-        printRow(domain.name, domain.languages, domain.documents, domain.bytes, domain.tokens, domain.validDocuments, domain.validTokens);
+        printRow(domain.name, domain.languages, domain.documents, domain.bytes, domain.tokens, domain.validDocuments,
+                 domain.validTokens);
         sum.documents += domain.documents;
         sum.bytes += domain.bytes;
         sum.tokens += domain.tokens;
@@ -101,12 +104,13 @@ int info(const fs::path& dir) {
     printDomains(**corpus);
     if (manifest->sources.empty())
         return 0;
-    std::printf("\n%-26s %-26s %-18s %9s %9s %10s  %s\n", "package", "version", "domain", "fetched", "documents", "text", "licence");
+    std::printf("\n%-26s %-26s %-18s %9s %9s %10s  %s\n", "package", "version", "domain", "fetched", "documents", "text",
+                "licence");
     std::int64_t fetched = 0;
     for (const auto& source : manifest->sources) {
-        std::printf("%-26s %-26s %-18s %9s %9lld %10s  %s\n", source.package.c_str(), source.version.c_str(), source.domain.c_str(),
-                    sizeText(source.downloadBytes).c_str(), static_cast<long long>(source.documents), sizeText(source.textBytes).c_str(),
-                    source.licence.c_str());
+        std::printf("%-26s %-26s %-18s %9s %9lld %10s  %s\n", source.package.c_str(), source.version.c_str(),
+                    source.domain.c_str(), sizeText(source.downloadBytes).c_str(), static_cast<long long>(source.documents),
+                    sizeText(source.textBytes).c_str(), source.licence.c_str());
         fetched += source.downloadBytes;
     }
     std::printf("%zu packages, %s fetched\n", manifest->sources.size(), sizeText(fetched).c_str());
@@ -141,8 +145,8 @@ int demo(DemoOptions options) {
         bytes += domain.train.bytes + domain.valid.bytes;
         tokens += domain.train.tokens;
     }
-    std::printf("%s: %s, %zu domains, %s of text, %lld training tokens\n", corpus->wasReady ? "ready" : "made", options.dir.c_str(),
-                corpus->manifest.domains.size(), sizeText(bytes).c_str(), static_cast<long long>(tokens));
+    std::printf("%s: %s, %zu domains, %s of text, %lld training tokens\n", corpus->wasReady ? "ready" : "made",
+                options.dir.c_str(), corpus->manifest.domains.size(), sizeText(bytes).c_str(), static_cast<long long>(tokens));
     return 0;
 }
 
@@ -160,7 +164,8 @@ int main(int argc, char** argv) {
     auto* demoCommand = app.add_subcommand("demo", "Make the demo corpus, unless it is there already");
     demoCommand->add_option("--dir", dir, "Folder for the corpus")->capture_default_str();
     demoCommand->add_flag("--offline", offline, "Use only packages that were fetched before; touch no network");
-    demoCommand->add_option("--list", list, "Another list of packages and rules (TOML, see resources/corpus/demo.toml)")->check(CLI::ExistingFile);
+    demoCommand->add_option("--list", list, "Another list of packages and rules (TOML, see resources/corpus/demo.toml)")
+        ->check(CLI::ExistingFile);
     auto* infoCommand = app.add_subcommand("info", "Show domains, sizes, sources and licences of a corpus");
     infoCommand->add_option("DIR", dir, "The corpus' folder")->capture_default_str();
     auto* verifyCommand = app.add_subcommand("verify", "Read a whole corpus and compare its checksums");

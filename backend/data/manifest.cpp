@@ -57,8 +57,8 @@ json toJson(const Manifest& manifest) {
                            {"xxh3", hex(source.xxh3)},
                            {"documents", source.documents},
                            {"text_bytes", source.textBytes}});
-    return {{"format", kFormat},         {"version", kManifestVersion}, {"token_type", "uint16le"}, {"vocab_size", kByteVocabulary},
-            {"separator", kSeparator},   {"recipe", manifest.recipe},   {"domains", domains},       {"sources", sources}};
+    return {{"format", kFormat},       {"version", kManifestVersion}, {"token_type", "uint16le"}, {"vocab_size", kByteVocabulary},
+            {"separator", kSeparator}, {"recipe", manifest.recipe},   {"domains", domains},       {"sources", sources}};
 }
 
 /// Reads keys of one JSON object and remembers where it is, so that what is wrong can be named.
@@ -68,8 +68,7 @@ public:
         if (!object.is_object())
             throw std::runtime_error((m_where.empty() ? "the file" : m_where) + " is not a JSON object");
     }
-    template <typename T>
-    T get(const char* key) const {
+    template <typename T> T get(const char* key) const {
         try {
             return m_object.at(key).get<T>();
         } catch (const json::out_of_range&) {
@@ -97,8 +96,8 @@ public:
 
 private:
     template <typename T>
-        requires std::is_same_v<T, const json&>
-    T get(const char* key) const {
+    requires std::is_same_v<T, const json&> T get(const char* key)
+    const {
         const auto found = m_object.find(key);
         if (found == m_object.end())
             throw std::runtime_error("the key “" + path(key) + "” is missing");
@@ -188,7 +187,8 @@ Result<Manifest> readManifest(const std::filesystem::path& dir) {
     const auto path = dir / kManifestFile;
     std::ifstream in(path, std::ios::binary);
     if (!in)
-        return fail(ErrorCode::NotFound, "there is no corpus here (no readable manifest.json); “telehelm-data demo” makes the demo corpus",
+        return fail(ErrorCode::NotFound,
+                    "there is no corpus here (no readable manifest.json); “telehelm-data demo” makes the demo corpus",
                     dir.string());
     const std::string text((std::istreambuf_iterator<char>(in)), {});
     try {

@@ -79,7 +79,8 @@ ListedDomain domainFrom(const toml::table& table) {
 
 ListedPackage packageFrom(const toml::table& table, const std::vector<ListedDomain>& domains) {
     knownKeys(table, "[[package]]", {"name", "domain", "licence", "extract"});
-    ListedPackage package{text(table, "[[package]]", "name"), text(table, "[[package]]", "domain"), text(table, "[[package]]", "licence"), {}};
+    ListedPackage package{
+        text(table, "[[package]]", "name"), text(table, "[[package]]", "domain"), text(table, "[[package]]", "licence"), {}};
     if (package.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789+-.") != std::string::npos)
         refuse(table, "“" + package.name + "” is no name of a Debian package");
     if (std::none_of(domains.begin(), domains.end(), [&](const auto& domain) { return domain.name == package.domain; }))
@@ -105,7 +106,8 @@ PackageList listFrom(const toml::table& top) {
     for (const auto& item : list(top, "the list", "package"))
         out.packages.push_back(packageFrom(asTable(item, "[[package]]"), out.domains));
     for (const auto& domain : out.domains)
-        if (std::none_of(out.packages.begin(), out.packages.end(), [&](const auto& package) { return package.domain == domain.name; }))
+        if (std::none_of(out.packages.begin(), out.packages.end(),
+                         [&](const auto& package) { return package.domain == domain.name; }))
             throw std::runtime_error("1: no package gives text for the domain “" + domain.name + "”");
     return out;
 }
@@ -155,9 +157,10 @@ Result<fs::path> findDemoList(const fs::path& programDir) {
     for (const auto& place : places)
         if (fs::exists(place))
             return place.lexically_normal();
-    return fail(ErrorCode::NotFound,
-                "the list of packages corpus/demo.toml is not found; name it with --list FILE, or its folder with TELEHELM_RESOURCES",
-                places.front().lexically_normal().string());
+    return fail(
+        ErrorCode::NotFound,
+        "the list of packages corpus/demo.toml is not found; name it with --list FILE, or its folder with TELEHELM_RESOURCES",
+        places.front().lexically_normal().string());
 }
 
 } // namespace telehelm::data

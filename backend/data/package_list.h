@@ -15,7 +15,8 @@ struct ListedDomain {
     int holdOutOneIn = 50;
 };
 
-/// Which files of a package are read, and how. Patterns are those of fnmatch(3), “*” also matches “/”; paths are relative to the unpacked package.
+/// Which files of a package are read, and how. Patterns are those of fnmatch(3), “*” also matches “/”; paths are relative to the
+/// unpacked package.
 struct Extraction {
     std::string rule;
     std::vector<std::string> files, except;
@@ -36,7 +37,8 @@ struct PackageList {
 /// Errors name file, line, key, and what would be right.
 [[nodiscard]] Result<PackageList> readPackageList(const std::filesystem::path& file);
 
-/// resources/corpus/demo.toml: in $TELEHELM_RESOURCES, above the program's folder (a build tree), or in ../share/telehelm (installed).
+/// resources/corpus/demo.toml: in $TELEHELM_RESOURCES, above the program's folder (a build tree), or in ../share/telehelm
+/// (installed).
 [[nodiscard]] Result<std::filesystem::path> findDemoList(const std::filesystem::path& programDir);
 
 } // namespace telehelm::data

@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kOnlineCommand = "telehelm-data demo";
-constexpr const char* kListsMissing =
-    "apt does not know the packages of the demo corpus; with the network up, run “sudo apt-get update”, then “telehelm-data demo” again";
+constexpr const char* kListsMissing = "apt does not know the packages of the demo corpus; with the network up, run “sudo apt-get "
+                                      "update”, then “telehelm-data demo” again";
 
 std::string joined(const std::vector<std::string>& names) {
     std::string text;
@@ -48,10 +48,13 @@ std::string versionOf(const std::string& file) {
     return version;
 }
 
-bool isFull(const std::string& output) { return output.find("No space left on device") != std::string::npos; }
+bool isFull(const std::string& output) {
+    return output.find("No space left on device") != std::string::npos;
+}
 
 Error noSpace(const fs::path& where) {
-    return {ErrorCode::ResourceExhausted, "no space left on the disk; free some, or set XDG_CACHE_HOME to a folder on another one", where.string()};
+    return {ErrorCode::ResourceExhausted,
+            "no space left on the disk; free some, or set XDG_CACHE_HOME to a folder on another one", where.string()};
 }
 
 std::int64_t bytesIn(const fs::path& dir) {
@@ -66,7 +69,8 @@ std::int64_t bytesIn(const fs::path& dir) {
 
 Error withoutTool(Error error) {
     if (error.code == ErrorCode::NotFound)
-        return {ErrorCode::Unavailable, "this program is not here; the demo corpus is made from Debian packages and needs Debian 12 with apt and dpkg",
+        return {ErrorCode::Unavailable,
+                "this program is not here; the demo corpus is made from Debian packages and needs Debian 12 with apt and dpkg",
                 error.context};
     return error;
 }
@@ -87,7 +91,8 @@ std::vector<CachedPackage> PackageStore::cached(const std::vector<std::string>& 
         if (file == files.end())
             missing.push_back(name);
         else
-            found.push_back({name, versionOf(file->filename().string()), *file, static_cast<std::int64_t>(fs::file_size(*file, error))});
+            found.push_back(
+                {name, versionOf(file->filename().string()), *file, static_cast<std::int64_t>(fs::file_size(*file, error))});
     }
     return found;
 }
@@ -152,7 +157,8 @@ Result<void> PackageStore::fetch(const std::vector<Offer>& offers) {
     }
     if (const auto space = fs::space(partial, error); !error && static_cast<std::int64_t>(space.available) < total)
         return tl::unexpected(noSpace(partial));
-    const std::string what = "fetching " + std::to_string(offers.size()) + (offers.size() == 1 ? " Debian package" : " Debian packages");
+    const std::string what =
+        "fetching " + std::to_string(offers.size()) + (offers.size() == 1 ? " Debian package" : " Debian packages");
     m_progress.begin(what);
     m_progress.note(what + ", " + sizeText(total) + ", into " + m_dir.string());
     auto ran = runProcess(command, partial, [&] {
@@ -177,7 +183,8 @@ Result<void> PackageStore::fetch(const std::vector<Offer>& offers) {
         return tl::unexpected(noSpace(partial));
     if (ran->exitCode != 0)
         return fail(ran->output.find("404  Not Found") != std::string::npos ? ErrorCode::NotFound : ErrorCode::Unavailable,
-                    "the packages could not be fetched (" + lastLines(ran->output) + "); is the network up? Then run “" + kOnlineCommand + "” again",
+                    "the packages could not be fetched (" + lastLines(ran->output) + "); is the network up? Then run “" +
+                        kOnlineCommand + "” again",
                     "apt-get download");
     return {};
 }
@@ -189,8 +196,9 @@ Result<std::vector<CachedPackage>> PackageStore::provide(const std::vector<std::
         return found;
     if (offline)
         return fail(ErrorCode::Unavailable,
-                    "offline, and " + std::to_string(missing.size()) + " of " + std::to_string(names.size()) + " packages are not in the cache: " +
-                        joined(missing) + ". Run “" + kOnlineCommand + "” once while online; afterwards it works offline",
+                    "offline, and " + std::to_string(missing.size()) + " of " + std::to_string(names.size()) +
+                        " packages are not in the cache: " + joined(missing) + ". Run “" + kOnlineCommand +
+                        "” once while online; afterwards it works offline",
                     m_dir.string());
     std::error_code error;
     fs::create_directories(m_dir, error);
@@ -236,10 +244,12 @@ Result<void> PackageStore::unpack(const CachedPackage& package, const fs::path& 
     if (ran->exitCode == 0)
         return {};
     if (ran->exitCode >= 128)
-        return fail(ErrorCode::Internal, "dpkg was ended by signal " + std::to_string(ran->exitCode - 128), package.file.string());
+        return fail(ErrorCode::Internal, "dpkg was ended by signal " + std::to_string(ran->exitCode - 128),
+                    package.file.string());
     fs::remove(package.file, error);
     return fail(ErrorCode::DataLoss,
-                "the package cannot be unpacked (" + lastLines(ran->output) + ") and was removed; run “" + kOnlineCommand + "” again to fetch it anew",
+                "the package cannot be unpacked (" + lastLines(ran->output) + ") and was removed; run “" + kOnlineCommand +
+                    "” again to fetch it anew",
                 package.file.string());
 }
 

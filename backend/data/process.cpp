@@ -62,12 +62,13 @@ int spawn(const std::vector<std::string>& command, const std::filesystem::path& 
 
 } // namespace
 
-Result<ProcessResult> runProcess(const std::vector<std::string>& command, const std::filesystem::path& cwd, const std::function<bool()>& tick) {
+Result<ProcessResult> runProcess(const std::vector<std::string>& command, const std::filesystem::path& cwd,
+                                 const std::function<bool()>& tick) {
     int from = -1;
     pid_t pid = -1;
     if (const int error = spawn(command, cwd, from, pid); error != 0)
-        return fail(error == ENOENT ? ErrorCode::NotFound : ErrorCode::Unavailable, std::string("cannot be started: ") + std::strerror(error),
-                    command[0]);
+        return fail(error == ENOENT ? ErrorCode::NotFound : ErrorCode::Unavailable,
+                    std::string("cannot be started: ") + std::strerror(error), command[0]);
     ProcessResult result;
     bool cancelled = false;
     for (bool open = true; open;) {

@@ -16,8 +16,8 @@ struct ProcessResult {
     std::string output; // standard output and standard error as they came, at most 64 KB of the end
 };
 
-/// Found on PATH, in the folder `cwd`, without standard input, speaking English (LC_ALL=C). `tick` is called about five times a second; when it gives false, the
-/// program is told to end and Cancelled is returned. NotFound: there is no such program.
+/// Found on PATH, in the folder `cwd`, without standard input, speaking English (LC_ALL=C). `tick` is called about five times a
+/// second; when it gives false, the program is told to end and Cancelled is returned. NotFound: there is no such program.
 [[nodiscard]] Result<ProcessResult> runProcess(const std::vector<std::string>& command, const std::filesystem::path& cwd,
                                                const std::function<bool()>& tick);
 

@@ -28,7 +28,10 @@ void Progress::update(std::int64_t done, std::int64_t total, const std::string& 
         line += " of " + sizeText(total) + " (" + std::to_string(percent) + " %)";
         const double seconds = std::chrono::duration<double>(now - m_begun).count();
         if (percent >= 10 && done < total && seconds > 1.0) // before, it would be a guess
-            line += ", " + std::to_string(static_cast<long>(seconds * static_cast<double>(total - done) / static_cast<double>(done)) + 1) + " s left";
+            line +=
+                ", " +
+                std::to_string(static_cast<long>(seconds * static_cast<double>(total - done) / static_cast<double>(done)) + 1) +
+                " s left";
     }
     if (!detail.empty())
         line += ", " + detail;
@@ -36,7 +39,9 @@ void Progress::update(std::int64_t done, std::int64_t total, const std::string& 
     std::fflush(m_out);
 }
 
-void Progress::finish(const std::string& result) { note(m_what + ": " + result); }
+void Progress::finish(const std::string& result) {
+    note(m_what + ": " + result);
+}
 
 void Progress::note(const std::string& text) {
     if (!m_out)

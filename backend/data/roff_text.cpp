@@ -20,22 +20,21 @@ struct Named {
 };
 
 constexpr std::array kCharacters = {
-    Named{"em", "—"},  Named{"en", "–"},  Named{"lq", "“"},  Named{"rq", "”"},  Named{"oq", "‘"},  Named{"cq", "’"},
-    Named{"dq", "\""}, Named{"aq", "'"},  Named{"bu", "•"},  Named{"co", "©"},  Named{"rg", "®"},  Named{"ga", "`"},
-    Named{"ha", "^"},  Named{"ti", "~"},  Named{"hy", "-"},  Named{"rs", "\\"}, Named{"ul", "_"},  Named{"->", "→"},
-    Named{"<-", "←"},  Named{"<=", "≤"},  Named{">=", "≥"},  Named{"!=", "≠"},  Named{"mu", "×"},  Named{"+-", "±"},
-    Named{"de", "°"},  Named{"at", "@"},  Named{"sh", "#"},  Named{"Do", "$"},  Named{"ba", "|"},  Named{"sl", "/"},
-    Named{"tm", "™"},  Named{"**", "*"},  Named{"mi", "-"},  Named{"pl", "+"},  Named{"eq", "="},  Named{"lB", "["},
-    Named{"rB", "]"},  Named{"lC", "{"},  Named{"rC", "}"},  Named{"la", "⟨"},  Named{"ra", "⟩"},  Named{"dg", "†"},
-    Named{"sc", "§"},  Named{"ss", "ß"},  Named{":a", "ä"},  Named{":o", "ö"},  Named{":u", "ü"},  Named{"'e", "é"}};
+    Named{"em", "—"},  Named{"en", "–"}, Named{"lq", "“"}, Named{"rq", "”"},  Named{"oq", "‘"}, Named{"cq", "’"},
+    Named{"dq", "\""}, Named{"aq", "'"}, Named{"bu", "•"}, Named{"co", "©"},  Named{"rg", "®"}, Named{"ga", "`"},
+    Named{"ha", "^"},  Named{"ti", "~"}, Named{"hy", "-"}, Named{"rs", "\\"}, Named{"ul", "_"}, Named{"->", "→"},
+    Named{"<-", "←"},  Named{"<=", "≤"}, Named{">=", "≥"}, Named{"!=", "≠"},  Named{"mu", "×"}, Named{"+-", "±"},
+    Named{"de", "°"},  Named{"at", "@"}, Named{"sh", "#"}, Named{"Do", "$"},  Named{"ba", "|"}, Named{"sl", "/"},
+    Named{"tm", "™"},  Named{"**", "*"}, Named{"mi", "-"}, Named{"pl", "+"},  Named{"eq", "="}, Named{"lB", "["},
+    Named{"rB", "]"},  Named{"lC", "{"}, Named{"rC", "}"}, Named{"la", "⟨"},  Named{"ra", "⟩"}, Named{"dg", "†"},
+    Named{"sc", "§"},  Named{"ss", "ß"}, Named{":a", "ä"}, Named{":o", "ö"},  Named{":u", "ü"}, Named{"'e", "é"}};
 
 // Strings that man, mdoc and pod2man define.
-constexpr std::array kStrings = {Named{"lq", "“"}, Named{"rq", "”"}, Named{"L\"", "\""}, Named{"R\"", "\""}, Named{"C`", "\""},
-                                 Named{"C'", "\""}, Named{"--", "--"}, Named{"Aq", "'"},  Named{"Tm", "™"},   Named{"R", "®"},
-                                 Named{"Gt", ">"},  Named{"Lt", "<"},  Named{"Lq", "“"},  Named{"Rq", "”"}};
+constexpr std::array kStrings = {Named{"lq", "“"},  Named{"rq", "”"},  Named{"L\"", "\""}, Named{"R\"", "\""}, Named{"C`", "\""},
+                                 Named{"C'", "\""}, Named{"--", "--"}, Named{"Aq", "'"},   Named{"Tm", "™"},   Named{"R", "®"},
+                                 Named{"Gt", ">"},  Named{"Lt", "<"},  Named{"Lq", "“"},   Named{"Rq", "”"}};
 
-template <std::size_t N>
-std::string_view lookUp(const std::array<Named, N>& table, std::string_view name) {
+template <std::size_t N> std::string_view lookUp(const std::array<Named, N>& table, std::string_view name) {
     const auto found = std::find_if(table.begin(), table.end(), [&](const Named& entry) { return entry.name == name; });
     return found == table.end() ? std::string_view{} : found->text;
 }
@@ -69,7 +68,13 @@ void appendCharacter(std::string& out, std::string_view name) {
 void appendEscape(std::string& out, std::string_view text, std::size_t& at) {
     const char kind = text[at++];
     switch (kind) {
-    case 'f': case 'F': case 'm': case 'M': case 'k': case 'n': case 'g':
+    case 'f':
+    case 'F':
+    case 'm':
+    case 'M':
+    case 'k':
+    case 'n':
+    case 'g':
         (void)takeName(text, at);
         return;
     case '(':
@@ -87,21 +92,49 @@ void appendEscape(std::string& out, std::string_view text, std::size_t& at) {
         at += at < text.size() && (text[at] == '+' || text[at] == '-');
         at += at < text.size();
         return;
-    case 'h': case 'v': case 'w': case 'l': case 'L': case 'o': case 'b': case 'D': case 'x': case 'X': case 'Z': { // an argument in quotes
+    case 'h':
+    case 'v':
+    case 'w':
+    case 'l':
+    case 'L':
+    case 'o':
+    case 'b':
+    case 'D':
+    case 'x':
+    case 'X':
+    case 'Z': { // an argument in quotes
         const auto end = at < text.size() ? text.find(text[at], at + 1) : std::string_view::npos;
         at = end == std::string_view::npos ? text.size() : end + 1;
         return;
     }
-    case 'e': case '\\':
+    case 'e':
+    case '\\':
         out += '\\';
         return;
-    case '"': case '#': // a comment
+    case '"':
+    case '#': // a comment
         at = text.size();
         return;
-    case ' ': case '0': case '~': case 't':
+    case ' ':
+    case '0':
+    case '~':
+    case 't':
         out += ' ';
         return;
-    case '&': case '/': case ',': case '|': case '^': case '%': case ':': case ')': case 'c': case 'd': case 'u': case 'p': case '{': case '}':
+    case '&':
+    case '/':
+    case ',':
+    case '|':
+    case '^':
+    case '%':
+    case ':':
+    case ')':
+    case 'c':
+    case 'd':
+    case 'u':
+    case 'p':
+    case '{':
+    case '}':
         return;
     default: // \-, \', \`, \. stand for themselves
         out += kind;
@@ -153,8 +186,7 @@ std::string join(const Strings& parts, std::string_view between, std::size_t fro
     return out;
 }
 
-template <std::size_t N>
-bool oneOf(std::string_view name, const std::array<std::string_view, N>& names) {
+template <std::size_t N> bool oneOf(std::string_view name, const std::array<std::string_view, N>& names) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
@@ -183,8 +215,8 @@ private:
 
     std::string m_out;
     int m_breaks = 0;
-    int m_braces = 0;                     // depth of a skipped \{ … \}
-    std::optional<std::string> m_skipTo;  // inside .de, .ig, .am: up to this macro
+    int m_braces = 0;                    // depth of a skipped \{ … \}
+    std::optional<std::string> m_skipTo; // inside .de, .ig, .am: up to this macro
     bool m_filled = true, m_tagNext = false, m_tableFormat = false, m_table = false, m_refers = false;
     std::string m_name; // .Nm without arguments repeats it
 };
@@ -231,7 +263,8 @@ void Page::line(std::string_view line) {
         m_tableFormat = line.find_last_not_of(" \t") == std::string_view::npos || line[line.find_last_not_of(" \t")] != '.';
         return;
     }
-    if (!line.empty() && (line[0] == '.' || (line[0] == '\'' && line.size() > 2 && line[1] >= 'a' && line[1] <= 'z' && line[2] >= 'a'))) {
+    if (!line.empty() &&
+        (line[0] == '.' || (line[0] == '\'' && line.size() > 2 && line[1] >= 'a' && line[1] <= 'z' && line[2] >= 'a'))) {
         const auto begin = std::min(line.find_first_not_of(" \t", 1), line.size());
         const auto end = std::min(line.find_first_of(" \t", begin), line.size());
         macro(line.substr(begin, end - begin), line.substr(end));
@@ -371,7 +404,8 @@ std::string manToText(std::string_view roff) {
         auto end = std::min(roff.find('\n'), roff.size());
         std::string joined(roff.substr(0, end));
         roff.remove_prefix(std::min(end + 1, roff.size()));
-        while (!joined.empty() && joined.back() == '\\' && (joined.size() < 2 || joined[joined.size() - 2] != '\\') && !roff.empty()) {
+        while (!joined.empty() && joined.back() == '\\' && (joined.size() < 2 || joined[joined.size() - 2] != '\\') &&
+               !roff.empty()) {
             end = std::min(roff.find('\n'), roff.size());
             joined.pop_back();
             joined += roff.substr(0, end);

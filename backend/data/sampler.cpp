@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Data order. Sequences are numbered through the whole run: g = (step − 1)·S + index + S·(batches skipped so far). The domain of
-// sequence g is drawn from the shares in force by hash(seed, g); the k-th draw of a domain reads a window of T tokens, chosen by a
-// keyed permutation of the domain's windows, so that an epoch sees each window once. A new seed reshuffles what is left of an epoch.
+// sequence g is drawn from the shares in force by hash(seed, g); the k-th draw of a domain reads a window of T tokens, chosen by
+// a keyed permutation of the domain's windows, so that an epoch sees each window once. A new seed reshuffles what is left of an
+// epoch.
 #include <algorithm>
 #include <cassert>
 #include <cmath>
@@ -14,8 +15,8 @@ namespace telehelm::data {
 
 namespace {
 
-constexpr std::int64_t kSnapshotEvery = 512;                     // steps
-constexpr std::uint64_t kDomainStream = 0x646f6d61696e2121ULL;   // keeps the two uses of a seed apart
+constexpr std::int64_t kSnapshotEvery = 512;                   // steps
+constexpr std::uint64_t kDomainStream = 0x646f6d61696e2121ULL; // keeps the two uses of a seed apart
 constexpr std::uint64_t kWindowStream = 0x77696e646f772121ULL;
 
 /// How far each domain has been read.

@@ -16,13 +16,11 @@ namespace {
 constexpr char kMagic[8] = {'T', 'H', 'S', 'H', 'A', 'R', 'D', '\n'};
 constexpr std::size_t kChecksumAt = kShardHeaderBytes - 8;
 
-template <typename T>
-void put(std::byte* at, T value) {
+template <typename T> void put(std::byte* at, T value) {
     std::memcpy(at, &value, sizeof value);
 }
 
-template <typename T>
-T get(const std::byte* at) {
+template <typename T> T get(const std::byte* at) {
     T value;
     std::memcpy(&value, at, sizeof value);
     return value;
@@ -52,7 +50,8 @@ Result<ShardHeader> decodeHeader(std::span<const std::byte> file, const std::str
     const auto version = get<std::uint32_t>(file.data() + 8);
     if (version != kShardVersion)
         return fail(ErrorCode::VersionMismatch,
-                    "shard format " + std::to_string(version) + ", this program reads format " + std::to_string(kShardVersion), name);
+                    "shard format " + std::to_string(version) + ", this program reads format " + std::to_string(kShardVersion),
+                    name);
     if (get<std::uint64_t>(file.data() + kChecksumAt) != XXH3_64bits(file.data(), kChecksumAt))
         return fail(ErrorCode::DataLoss, "the shard's header is damaged (checksum differs)", name);
     if (get<std::uint32_t>(file.data() + 12) != kTokenUint16)
@@ -65,7 +64,8 @@ Result<ShardHeader> decodeHeader(std::span<const std::byte> file, const std::str
     header.payloadXxh3 = get<std::uint64_t>(file.data() + 40);
     if (file.size() != header.fileBytes())
         return fail(ErrorCode::DataLoss,
-                    "has " + std::to_string(file.size()) + " bytes, its header promises " + std::to_string(header.fileBytes()), name);
+                    "has " + std::to_string(file.size()) + " bytes, its header promises " + std::to_string(header.fileBytes()),
+                    name);
     return header;
 }
 

@@ -10,7 +10,9 @@
 
 namespace telehelm::data {
 
-void ShardWriter::FreeHash::operator()(void* state) const { XXH3_freeState(static_cast<XXH3_state_t*>(state)); }
+void ShardWriter::FreeHash::operator()(void* state) const {
+    XXH3_freeState(static_cast<XXH3_state_t*>(state));
+}
 
 ShardWriter::ShardWriter(std::filesystem::path path, std::FILE* file)
     : m_path(std::move(path)), m_file(file), m_hash(XXH3_createState()) {
@@ -32,7 +34,8 @@ Result<ShardWriter> ShardWriter::create(const std::filesystem::path& path) {
 tl::unexpected<Error> ShardWriter::failed() const {
     const int error = errno;
     if (error == ENOSPC || error == EDQUOT)
-        return fail(ErrorCode::ResourceExhausted, "no space left on the disk; free some, or name another folder with --dir", m_path.string());
+        return fail(ErrorCode::ResourceExhausted, "no space left on the disk; free some, or name another folder with --dir",
+                    m_path.string());
     return fail(ErrorCode::Unavailable, std::string("cannot write: ") + std::strerror(error), m_path.string());
 }
 

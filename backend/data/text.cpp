@@ -14,9 +14,11 @@ namespace {
 /// Length of the valid UTF-8 character at the beginning of `text`, 0 if there is none.
 std::size_t characterLength(std::string_view text, std::uint32_t* codePoint = nullptr) {
     const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const std::size_t length = at(0) < 0x80 ? 1 : at(0) >= 0xc2 && at(0) < 0xe0 ? 2 : at(0) >= 0xe0 && at(0) < 0xf0 ? 3
-                               : at(0) >= 0xf0 && at(0) < 0xf5                  ? 4
-                                                                                : 0;
+    const std::size_t length = at(0) < 0x80                    ? 1
+                               : at(0) >= 0xc2 && at(0) < 0xe0 ? 2
+                               : at(0) >= 0xe0 && at(0) < 0xf0 ? 3
+                               : at(0) >= 0xf0 && at(0) < 0xf5 ? 4
+                                                               : 0;
     if (length == 0 || length > text.size())
         return 0;
     std::uint32_t value = length == 1 ? at(0) : at(0) & (0x7fU >> length);
@@ -34,8 +36,8 @@ std::size_t characterLength(std::string_view text, std::uint32_t* codePoint = nu
 }
 
 bool isWide(std::uint32_t c) {
-    return (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xf900 && c < 0xfb00) || (c >= 0xfe30 && c < 0xfe50) || (c >= 0xff00 && c < 0xffef) ||
-           (c >= 0x20000 && c < 0x30000);
+    return (c >= 0x2e80 && c < 0xa4d0) || (c >= 0xf900 && c < 0xfb00) || (c >= 0xfe30 && c < 0xfe50) ||
+           (c >= 0xff00 && c < 0xffef) || (c >= 0x20000 && c < 0x30000);
 }
 
 std::vector<std::string_view> paragraphs(std::string_view text) {
@@ -145,7 +147,8 @@ std::string tidy(std::string_view text, int emptyLines) {
         } else if (text.substr(i, 2) == "\xc2\xa0") {
             blanks += ' ';
             ++i;
-        } else if (text.substr(i, 3) == "\xef\xbb\xbf" || text.substr(i, 3) == "\xe2\x80\x8b" || text.substr(i, 3) == "\xe2\x81\xa0") {
+        } else if (text.substr(i, 3) == "\xef\xbb\xbf" || text.substr(i, 3) == "\xe2\x80\x8b" ||
+                   text.substr(i, 3) == "\xe2\x81\xa0") {
             i += 2; // byte-order mark, zero-width space, word joiner
         } else if (text.substr(i, 2) == "\xc2\xad") {
             ++i; // soft hyphen

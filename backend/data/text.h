@@ -24,11 +24,12 @@ void appendUtf8(std::string& out, std::uint32_t codePoint);
 
 /// Terminal colours (ESC [ … m) removed.
 [[nodiscard]] std::string stripAnsi(std::string_view text);
-/// Unix line ends, no control characters but tab and newline, no byte-order mark, no-break spaces as spaces, no trailing blanks, at most
-/// one empty line in a row (`emptyLines` of them), none at the ends.
+/// Unix line ends, no control characters but tab and newline, no byte-order mark, no-break spaces as spaces, no trailing blanks,
+/// at most one empty line in a row (`emptyLines` of them), none at the ends.
 [[nodiscard]] std::string tidy(std::string_view text, int emptyLines = 1);
 
-/// Cuts a long text into pieces of at most `maxBytes`, at empty lines if there are any, else at line ends; a single longer line stays whole.
+/// Cuts a long text into pieces of at most `maxBytes`, at empty lines if there are any, else at line ends; a single longer line
+/// stays whole.
 [[nodiscard]] std::vector<std::string> cut(std::string_view text, std::size_t maxBytes);
 
 /// Drops paragraphs of at least `minBytes` that were seen before, in this document or in any earlier one. One thread.

@@ -70,8 +70,7 @@ private:
             qFatal("%s", written.error().text().c_str());
         return dir;
     }
-    template <typename Edit>
-    QString problemAfter(Edit edit) {
+    template <typename Edit> QString problemAfter(Edit edit) {
         const auto dir = fresh();
         std::ifstream in(dir / "manifest.json");
         auto json = nlohmann::json::parse(in);
@@ -224,7 +223,8 @@ private slots:
         std::ofstream(dir / "manifest.json") << "{ \"format\": ";
         QVERIFY(problem(dir).contains("not valid JSON"));
         QVERIFY(problemAfter([](auto& json) { json["version"] = 2; }).contains("version 2"));
-        QVERIFY(problemAfter([](auto& json) { json["domains"][1]["train"].erase("tokens"); }).contains("domains[1].train.tokens"));
+        QVERIFY(
+            problemAfter([](auto& json) { json["domains"][1]["train"].erase("tokens"); }).contains("domains[1].train.tokens"));
         QVERIFY(problemAfter([](auto& json) { json["domains"][0]["name"] = 5; }).contains("domains[0].name"));
         QVERIFY(problemAfter([](auto& json) { json["domains"][0]["valid"]["file"] = "../x"; }).contains("domains[0].valid.file"));
         QVERIFY(problemAfter([](auto& json) { json["domains"][0]["valid"]["xxh3"] = "12"; }).contains("domains[0].valid.xxh3"));

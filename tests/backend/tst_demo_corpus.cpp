@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way from a package in the cache to a corpus, without a network: with a package made here, and on the real corpus where there is one.
+// The way from a package in the cache to a corpus, without a network: with a package made here, and on the real corpus where
+// there is one.
 #include <QProcess>
 #include <QStandardPaths>
 #include <QTemporaryDir>
@@ -28,8 +29,7 @@ void writeFile(const fs::path& path, const std::string& content) {
 }
 
 /// Runs through one shard's documents.
-template <typename Visit>
-void documentsOf(const std::vector<std::int32_t>& tokens, Visit visit) {
+template <typename Visit> void documentsOf(const std::vector<std::int32_t>& tokens, Visit visit) {
     std::string document;
     for (const auto token : tokens) {
         if (token != kSeparator) {
@@ -57,29 +57,37 @@ private:
         return prepareDemoCorpus(options(), silent, m_cancelled);
     }
     [[nodiscard]] QStringList leftovers() const {
-        return QDir(m_dir.path()).entryList({"*.partial-*"}, QDir::AllEntries) + QDir(m_dir.filePath("cache")).entryList({"unpacked-*"}, QDir::Dirs);
+        return QDir(m_dir.path()).entryList({"*.partial-*"}, QDir::AllEntries) +
+               QDir(m_dir.filePath("cache")).entryList({"unpacked-*"}, QDir::Dirs);
     }
     void makePackage() {
         for (int page = 0; page < 30; ++page)
             writeFile(path("pkg") / ("usr/share/doc/tiny/page" + std::to_string(page) + ".html"),
-                      "<body><h1>Page " + std::to_string(page) + "</h1><p>Some words that are long enough to be kept as a document.</p></body>");
-        writeFile(path("pkg") / "DEBIAN/control", "Package: tiny\nVersion: 1:2.0\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: tiny\n");
+                      "<body><h1>Page " + std::to_string(page) +
+                          "</h1><p>Some words that are long enough to be kept as a document.</p></body>");
+        writeFile(
+            path("pkg") / "DEBIAN/control",
+            "Package: tiny\nVersion: 1:2.0\nArchitecture: all\nMaintainer: Nobody <nobody@example.org>\nDescription: tiny\n");
         fs::create_directories(path("cache") / "packages");
-        const int rc = QProcess::execute("dpkg-deb", {"--root-owner-group", "-Znone", "-b", m_dir.filePath("pkg"), m_dir.filePath("cache/packages/tiny_1%3a2.0_all.deb")});
+        const int rc = QProcess::execute("dpkg-deb", {"--root-owner-group", "-Znone", "-b", m_dir.filePath("pkg"),
+                                                      m_dir.filePath("cache/packages/tiny_1%3a2.0_all.deb")});
         QCOMPARE(rc, 0);
     }
 
 private slots:
     void initTestCase() {
-        writeFile(path("list.toml"), "[[domain]]\nname = \"D\"\nlanguages = \"en\"\nhold_out_one_in = 4\n[[package]]\nname = \"tiny\"\ndomain = \"D\"\n"
-                                     "licence = \"L\"\nextract = [{ rule = \"html\", files = [\"usr/share/doc/tiny/*\"] }]\n");
+        writeFile(
+            path("list.toml"),
+            "[[domain]]\nname = \"D\"\nlanguages = \"en\"\nhold_out_one_in = 4\n[[package]]\nname = \"tiny\"\ndomain = \"D\"\n"
+            "licence = \"L\"\nextract = [{ rule = \"html\", files = [\"usr/share/doc/tiny/*\"] }]\n");
     }
 
     void offlineNamesWhatIsMissing() {
         const auto made = prepare();
         QVERIFY(!made);
         QVERIFY(made.error().code == ErrorCode::Unavailable);
-        QVERIFY(made.error().message.find("tiny") != std::string::npos && made.error().message.find("telehelm-data demo") != std::string::npos);
+        QVERIFY(made.error().message.find("tiny") != std::string::npos &&
+                made.error().message.find("telehelm-data demo") != std::string::npos);
         QVERIFY(!fs::exists(path("corpus")) && leftovers().isEmpty());
     }
 

@@ -23,7 +23,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-QString q(const std::string& text) { return QString::fromStdString(text); }
+QString q(const std::string& text) {
+    return QString::fromStdString(text);
+}
 
 std::string gzip(const std::string& text) {
     z_stream stream{};
@@ -119,21 +121,25 @@ private slots:
     void html_data() {
         QTest::addColumn<QString>("page");
         QTest::addColumn<QString>("text");
-        QTest::newRow("paragraphs") << "<html><head><title>T</title><style>p{}</style></head><body><h1>Title</h1><p>One\n  <b>two</b>,\n three."
-                                       "<p>Four &amp; five&nbsp;six<br>seven</body></html>"
-                                    << "Title\n\nOne two, three.\n\nFour & five six\nseven";
-        QTest::newRow("boilerplate") << "<body><div class='navheader'>Prev</div><nav>N</nav><script>x()</script><header>H</header>"
-                                        "<div role=\"navigation\">R</div><div class='big toc'>1. a</div><main>Text<a class=\"headerlink\">¶</a></main>"
-                                        "<footer>F</footer><div id='toplang'>en</div></body>"
-                                     << "Text";
+        QTest::newRow("paragraphs")
+            << "<html><head><title>T</title><style>p{}</style></head><body><h1>Title</h1><p>One\n  <b>two</b>,\n three."
+               "<p>Four &amp; five&nbsp;six<br>seven</body></html>"
+            << "Title\n\nOne two, three.\n\nFour & five six\nseven";
+        QTest::newRow("boilerplate")
+            << "<body><div class='navheader'>Prev</div><nav>N</nav><script>x()</script><header>H</header>"
+               "<div role=\"navigation\">R</div><div class='big toc'>1. a</div><main>Text<a class=\"headerlink\">¶</a></main>"
+               "<footer>F</footer><div id='toplang'>en</div></body>"
+            << "Text";
         QTest::newRow("lists") << "<ul><li>one</li><li><p>two</p></li></ul><dl><dt>term</dt><dd>meaning</dd></dl>"
                                << "- one\n- two\n\nterm\n  meaning";
         QTest::newRow("table") << "<table><tr><th>A</th><th>B</th></tr><tr><td><p>1</p></td><td>2 <p>3</p></td></tr></table>after"
                                << "A | B\n1 | 2 3\n\nafter";
         QTest::newRow("code keeps its lines") << "<p>Run:</p><pre>\nint main() {\n    return 0;\n}\n</pre><p>Done</p>"
                                               << "Run:\n\nint main() {\n    return 0;\n}\n\nDone";
-        QTest::newRow("a line break in Chinese is no space") << "<p>中文\n文本 with\nEnglish</p>" << "中文文本 with English";
-        QTest::newRow("nothing") << "" << "";
+        QTest::newRow("a line break in Chinese is no space") << "<p>中文\n文本 with\nEnglish</p>"
+                                                             << "中文文本 with English";
+        QTest::newRow("nothing") << ""
+                                 << "";
     }
     void html() {
         QFETCH(QString, page);
@@ -144,19 +150,30 @@ private slots:
     void man_data() {
         QTest::addColumn<QString>("page");
         QTest::addColumn<QString>("text");
-        QTest::newRow("man") << ".\\\" comment\n.TH LS 1 \"2022\" \"GNU\"\n.SH 名称\nls \\- 列出目录内容\n.SH 选项\n.TP\n\\fB\\-a\\fP, \\fB\\-\\-all\\fR\n不要忽略\n以点号\n.TP\n"
-                                ".BR \\-x \" \" file\nuse a\nfile\n.PP\nSee\n.BR ls (2),\nplease"
-                             << "LS(1)\n\n名称\nls - 列出目录内容\n\n选项\n-a, --all\n不要忽略以点号\n-x file\nuse a file\n\nSee ls(2), please";
-        QTest::newRow("fill") << "One\ntwo\n.nf\n  three\nfour\n.fi\nfive\nsix\n.br\nseven" << "One two\n  three\nfour\nfive six\nseven";
-        QTest::newRow("escapes") << "a\\(emb \\(lqc\\(rq \\[u4E2D] \\s-1d\\s0 \\*(lqe\\*(rq f\\eg h\\&i\\|j\\ k\\f(CWl\\fR \\h'2m'm \\\" gone"
-                                 << "a—b “c” 中 d “e” f\\g hij kl m";
-        QTest::newRow("definitions and conditions") << ".de XX\nhidden\n..\n.if n \\{\\\nhidden\n.\\}\n.ie t hidden\n.el hidden\n.ds Aq '\n.ig\nhidden\n..\ntext" << "text";
-        QTest::newRow("table") << ".TS\ntab(\t);\nl l.\nSIGHUP\t1\n_\nSIGINT\t2\n.TE\nend" << "SIGHUP | 1\nSIGINT | 2\n\nend";
-        QTest::newRow("items") << ".IP \\(bu 4\nfirst\n.IP \\(bu\nsecond\n.IP name 4\ntext" << "• first\n• second\nname\ntext";
-        QTest::newRow("mdoc") << ".Dt CAT 1\n.Sh NAME\n.Nm cat\n.Nd concatenate\n.Sh SYNOPSIS\n.Nm\n.Op Fl benst\n.Op Ar\n.Pp\nsee\n.Xr ls 1 ,\nalso"
+        QTest::newRow("man")
+            << ".\\\" comment\n.TH LS 1 \"2022\" \"GNU\"\n.SH 名称\nls \\- 列出目录内容\n.SH 选项\n.TP\n\\fB\\-a\\fP, "
+               "\\fB\\-\\-all\\fR\n不要忽略\n以点号\n.TP\n"
+               ".BR \\-x \" \" file\nuse a\nfile\n.PP\nSee\n.BR ls (2),\nplease"
+            << "LS(1)\n\n名称\nls - 列出目录内容\n\n选项\n-a, --all\n不要忽略以点号\n-x file\nuse a file\n\nSee ls(2), please";
+        QTest::newRow("fill") << "One\ntwo\n.nf\n  three\nfour\n.fi\nfive\nsix\n.br\nseven"
+                              << "One two\n  three\nfour\nfive six\nseven";
+        QTest::newRow("escapes")
+            << "a\\(emb \\(lqc\\(rq \\[u4E2D] \\s-1d\\s0 \\*(lqe\\*(rq f\\eg h\\&i\\|j\\ k\\f(CWl\\fR \\h'2m'm \\\" gone"
+            << "a—b “c” 中 d “e” f\\g hij kl m";
+        QTest::newRow("definitions and conditions")
+            << ".de XX\nhidden\n..\n.if n \\{\\\nhidden\n.\\}\n.ie t hidden\n.el hidden\n.ds Aq '\n.ig\nhidden\n..\ntext"
+            << "text";
+        QTest::newRow("table") << ".TS\ntab(\t);\nl l.\nSIGHUP\t1\n_\nSIGINT\t2\n.TE\nend"
+                               << "SIGHUP | 1\nSIGINT | 2\n\nend";
+        QTest::newRow("items") << ".IP \\(bu 4\nfirst\n.IP \\(bu\nsecond\n.IP name 4\ntext"
+                               << "• first\n• second\nname\ntext";
+        QTest::newRow("mdoc") << ".Dt CAT 1\n.Sh NAME\n.Nm cat\n.Nd concatenate\n.Sh SYNOPSIS\n.Nm\n.Op Fl benst\n.Op "
+                                 "Ar\n.Pp\nsee\n.Xr ls 1 ,\nalso"
                               << "CAT(1)\n\nNAME\ncat - concatenate\n\nSYNOPSIS\ncat [-benst] []\n\nsee ls(1), also";
-        QTest::newRow("reference") << ".so man1/other.1\n" << "";
-        QTest::newRow("joined lines") << "one \\\ntwo" << "one two";
+        QTest::newRow("reference") << ".so man1/other.1\n"
+                                   << "";
+        QTest::newRow("joined lines") << "one \\\ntwo"
+                                      << "one two";
     }
     void man() {
         QFETCH(QString, page);
@@ -248,13 +265,15 @@ private slots:
 
     void repeatedParagraphsAreDropped() {
         ParagraphFilter filter(10);
-        QCOMPARE(q(filter("Title\n\nA long paragraph\n\nAnother long one\n\nA long paragraph")), QString("Title\n\nA long paragraph\n\nAnother long one"));
+        QCOMPARE(q(filter("Title\n\nA long paragraph\n\nAnother long one\n\nA long paragraph")),
+                 QString("Title\n\nA long paragraph\n\nAnother long one"));
         QCOMPARE(q(filter("Title\n\nAnother long one\n\nA third, new one")), QString("Title\n\nA third, new one"));
     }
 
     void aPackageBecomesDocuments() {
         const fs::path root = m_dir.filePath("root").toStdString();
-        const std::string shared = "This paragraph is on every page of the package and long enough to be seen as a repetition of itself.";
+        const std::string shared =
+            "This paragraph is on every page of the package and long enough to be seen as a repetition of itself.";
         const auto page = [&](const std::string& own) { return "<body><p>" + own + "</p><p>" + shared + "</p></body>"; };
         writeFile(root / "doc/a.html", page("The first page has this text of its own, which is long enough."));
         writeFile(root / "doc/b.html.gz", gzip(page("The second page has another text, which is long enough as well.")));
@@ -262,7 +281,8 @@ private slots:
         writeFile(root / "doc/latin1.html", "<body><pre>caf\xe9, not UTF-8, and so it is not taken at all</pre></body>");
         writeFile(root / "lib/x.py", "def f():\n    return 'a line of code that is long enough to be kept'\n");
         fs::create_symlink(root / "doc/a.html", root / "doc/link.html");
-        const ListedPackage package{"demo", "D", "L", {{"html", {"doc/*.html", "doc/*.html.gz"}, {"*/index.html", "*/latin1*"}}, {"code", {"*.py"}, {}}}};
+        const ListedPackage package{
+            "demo", "D", "L", {{"html", {"doc/*.html", "doc/*.html.gz"}, {"*/index.html", "*/latin1*"}}, {"code", {"*.py"}, {}}}};
         ParagraphFilter filter(60);
         std::vector<std::string> documents;
         std::int64_t steps = 0;
@@ -289,10 +309,12 @@ private slots:
 
     void theListIsCheckedWithLineAndKey() {
         const std::string domain = "[[domain]]\nname = \"D\"\nlanguages = \"en\"\n";
-        const std::string package = "[[package]]\nname = \"p\"\ndomain = \"D\"\nlicence = \"L\"\nextract = [{ rule = \"html\", files = [\"*\"] }]\n";
+        const std::string package =
+            "[[package]]\nname = \"p\"\ndomain = \"D\"\nlicence = \"L\"\nextract = [{ rule = \"html\", files = [\"*\"] }]\n";
         QCOMPARE(listProblem(domain + package), QString());
         QVERIFY(listProblem(domain).contains("package"));
-        QVERIFY2(listProblem(domain + "nmae = 1\n" + package).contains(":4: unknown key “nmae”"), qPrintable(listProblem(domain + "nmae = 1\n" + package)));
+        QVERIFY2(listProblem(domain + "nmae = 1\n" + package).contains(":4: unknown key “nmae”"),
+                 qPrintable(listProblem(domain + "nmae = 1\n" + package)));
         QVERIFY(listProblem(domain + "hold_out_one_in = 1\n" + package).contains("hold_out_one_in"));
         const auto changed = [&](const std::string& from, const std::string& to) {
             auto text = package;

@@ -83,7 +83,8 @@ private slots:
     }
 
     void picksDoNotDependOnTheHistoryOfCalls() {
-        const std::vector<MixtureChange> history = {{1, {0.6, 0.3, 0.1}, 7, 0}, {40, {0.2, 0.3, 0.5}, 7, 3}, {700, {0.4, 0.4, 0.2}, 9, 0}};
+        const std::vector<MixtureChange> history = {
+            {1, {0.6, 0.3, 0.1}, 7, 0}, {40, {0.2, 0.3, 0.5}, 7, 3}, {700, {0.4, 0.4, 0.2}, 9, 0}};
         auto forward = make(history);
         std::map<std::pair<std::int64_t, std::int64_t>, Sampler::Pick> picks;
         for (std::int64_t step = 1; step <= 1200; ++step)
@@ -98,7 +99,8 @@ private slots:
     }
 
     void changesAppendedOnTheWayEqualTheWholeHistory() {
-        const std::vector<MixtureChange> history = {{1, {0.6, 0.3, 0.1}, 7, 0}, {40, {0.2, 0.3, 0.5}, 7, 3}, {90, {0.4, 0.4, 0.2}, 9, 1}};
+        const std::vector<MixtureChange> history = {
+            {1, {0.6, 0.3, 0.1}, 7, 0}, {40, {0.2, 0.3, 0.5}, 7, 3}, {90, {0.4, 0.4, 0.2}, 9, 1}};
         auto whole = make(history);
         auto grown = make({history[0]});
         for (std::int64_t step = 1; step <= 150; ++step) {
@@ -134,7 +136,8 @@ private slots:
 
     void aNewSeedReshufflesWhatIsLeftOfAnEpoch() {
         const auto half = windows(0) / 2 / kSequences; // steps
-        auto reseeded = make({{1, {1.0, 0.0, 0.0}, 11, 0}, {half + 1, {1.0, 0.0, 0.0}, 12, 0}, {half + 4, {1.0, 0.0, 0.0}, 13, 0}});
+        auto reseeded =
+            make({{1, {1.0, 0.0, 0.0}, 11, 0}, {half + 1, {1.0, 0.0, 0.0}, 12, 0}, {half + 4, {1.0, 0.0, 0.0}, 13, 0}});
         auto plain = make({{1, {1.0, 0.0, 0.0}, 11, 0}});
         std::set<std::int64_t> firstEpoch;
         std::int64_t count = 0, changed = 0;
