@@ -12,7 +12,7 @@ namespace telehelm::kernels::cpu {
 namespace {
 
 /// Query rows handled at once: scores of a block, (kRows, T), stay in the cache, and what lies right of its last row is skipped.
-constexpr std::int64_t kRows = 64;
+constexpr std::int64_t kRows = 32;
 
 /// One block of query rows [from, to), which sees keys [0, to).
 struct Block {
