@@ -32,7 +32,10 @@ void setUpTable(QTableView* table, ThemeController& theme, int rowHeight) {
     table->horizontalHeader()->setFixedHeight(25);
     table->horizontalHeader()->setHighlightSections(false);
     table->horizontalHeader()->setStretchLastSection(true);
-    const auto restyle = [table, &theme] { table->horizontalHeader()->setFont(theme.font(TextRole::Caption)); };
+    const auto restyle = [table, &theme] { 
+        // By style sheet: the header takes its font from there once it has been polished.
+        table->horizontalHeader()->setStyleSheet(QStringLiteral("QHeaderView::section { font-size: %1px; }").arg(theme.font(TextRole::Caption).pixelSize()));
+    };
     restyle();
     QObject::connect(&theme, &ThemeController::changed, table, restyle);
 }

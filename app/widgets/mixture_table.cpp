@@ -75,6 +75,7 @@ private:
 MixtureTable::MixtureTable(MixtureModel& model, ThemeController& theme, bool compact, QWidget* parent) : QFrame(parent), m_model(model), m_theme(theme) {
     m_view = new QTableView(this);
     m_view->setModel(&model);
+    m_view->setObjectName(QStringLiteral("domains"));
     m_view->setAccessibleName(tr("Domains"));
     setUpTable(m_view, theme, kRowHeight);
     m_view->setEditTriggers(QAbstractItemView::AllEditTriggers);
@@ -122,8 +123,8 @@ void MixtureTable::setColumns(bool compact) {
     m_view->setItemDelegateForColumn(M::Delta, new DeltaBarDelegate(m_theme, this));
     auto* header = m_view->horizontalHeader();
     header->setStretchLastSection(!compact);
-    const std::pair<int, int> widths[] = {{M::Lock, 38}, {M::Domain, 152}, {M::Language, 100}, {M::Current, 80}, {M::New, 100}, {M::Change, 80},
-                                          {M::Delta, 150}, {M::TokensSeen, 106}, {M::EpochsDone, 92}, {M::EpochsAtEnd, 110}};
+    const std::pair<int, int> widths[] = {{M::Lock, 38}, {M::Domain, 152}, {M::Language, 100}, {M::Current, 80}, {M::New, 100}, {M::Change, 88},
+                                          {M::Delta, 150}, {M::TokensSeen, 106}, {M::EpochsDone, 100}, {M::EpochsAtEnd, 110}};
     for (const auto& [column, width] : widths) {
         m_view->setColumnWidth(column, compact ? std::min(width, 120) : width);
     }
