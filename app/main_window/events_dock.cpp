@@ -136,7 +136,7 @@ QWidget* EventsDock::buildEvents() {
     row->setSpacing(0);
     m_events = new QTableView(page);
     m_events->setAccessibleName(tr("Events"));
-    setUpTable(m_events, 26);
+    setUpTable(m_events, m_theme, 26);
     m_events->setModel(&m_filter);
     m_events->setWordWrap(false);
     m_events->setItemDelegate(new CellDelegate(m_theme, eventLook(), m_events));
@@ -199,7 +199,7 @@ QWidget* EventsDock::buildDetails() {
 QWidget* EventsDock::buildAudit() {
     auto* page = new QTableView(this);
     page->setAccessibleName(tr("Audit log, newest first"));
-    setUpTable(page, 26);
+    setUpTable(page, m_theme, 26);
     page->setModel(&m_audit);
     page->setWordWrap(false);
     page->setItemDelegate(new CellDelegate(m_theme,
@@ -220,7 +220,7 @@ QWidget* EventsDock::buildAudit() {
 QWidget* EventsDock::buildMessages(MessagesModel& messages) {
     auto* page = new QTableView(this);
     page->setAccessibleName(tr("Messages, newest first"));
-    setUpTable(page, 26);
+    setUpTable(page, m_theme, 26);
     page->setModel(&messages);
     page->setWordWrap(false);
     page->setItemDelegate(new CellDelegate(m_theme,

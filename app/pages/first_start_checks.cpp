@@ -140,7 +140,7 @@ QWidget* FirstStartPage::buildRecent() {
     m_recentModel = new QStandardItemModel(this);
     m_recent = new QTableView(panel);
     m_recent->setAccessibleName(tr("Recent connections"));
-    setUpTable(m_recent, 26);
+    setUpTable(m_recent, m_theme, 26);
     m_recent->setModel(m_recentModel);
     m_recent->setItemDelegate(new CellDelegate(m_theme,
                                                [](const QModelIndex& index) {
