@@ -372,12 +372,14 @@ void LiveCurves::touch() {
 
 // ---------------------------------------------------------------- what is known
 
-std::vector<CurveData> LiveCurves::curves(const QString& run, const std::string& name) const {
+std::vector<CurveData> LiveCurves::curves(const QString& run, const std::string& name) const { return curvesOn(run, name, m_axis); }
+
+std::vector<CurveData> LiveCurves::curvesOn(const QString& run, const std::string& name, ipc::Axis axis) const {
     const auto it = m_runs.find(run.toStdString());
     if (it == m_runs.end())
         return {};
     const auto track = it->second.tracks.find(name);
-    return track == it->second.tracks.end() ? std::vector<CurveData>{} : track->second.curves(m_axis, m_smoothing);
+    return track == it->second.tracks.end() ? std::vector<CurveData>{} : track->second.curves(axis, m_smoothing);
 }
 
 std::vector<std::string> LiveCurves::names(const QString& run) const {

@@ -47,6 +47,8 @@ public:
     [[nodiscard]] double smoothing() const { return m_smoothing; }
     /// The effective curve first, then what restarts discarded.
     [[nodiscard]] std::vector<CurveData> curves(const QString& run, const std::string& name) const;
+    /// The same samples along another axis.
+    [[nodiscard]] std::vector<CurveData> curvesOn(const QString& run, const std::string& name, ipc::Axis axis) const;
     [[nodiscard]] std::vector<std::string> names(const QString& run) const; // that have points
     [[nodiscard]] const ipc::Point* latest(const QString& run, const std::string& name) const;
     [[nodiscard]] double newestX(const QString& run) const; // NaN: no point yet

@@ -26,7 +26,9 @@ QPen linePen(const Look& look, const Curve& curve) {
     QPen pen(runColour(look, curve, curve.superseded ? 0.6 : 1.0), curve.validation ? 1.0 : curve.focused ? 2.0 : 1.4);
     pen.setJoinStyle(Qt::RoundJoin);
     pen.setCapStyle(Qt::RoundCap);
-    if (curve.superseded || curve.validation) {
+    if (look.smallMultiples && !curve.superseded) {
+        pen.setWidthF(curve.focused ? 1.6 : 1.2); // nothing but validation there: no need to tell it apart
+    } else if (curve.superseded || curve.validation) {
         pen.setCapStyle(Qt::FlatCap);
         pen.setWidthF(curve.validation ? 1.0 : 1.4);
         pen.setDashPattern({2 / pen.widthF(), 2 / pen.widthF()});
@@ -97,7 +99,7 @@ void paintLine(QPainter& painter, const Strip& strip, const Look& look, const Cu
         forEachStretch(repaired, strip.frame, [&](const QPolygonF& line) { drawStretch(painter, line); });
         columns = toColumns(curve, strip.frame);
     }
-    if (curve.validation)
+    if (curve.validation && (curve.focused || !look.smallMultiples))
         paintCircles(painter, columns, strip, look, curve);
 }
 

@@ -22,6 +22,7 @@ double scaled(const ThemeController& controller, double px) { return px * contro
 void PlotStack::Private::build(std::vector<StripSpec> specs, bool withLane, const StackOptions& stackOptions) {
     options = stackOptions;
     hasLane = withLane;
+    look.smallMultiples = options.smallMultiples;
     for (StripSpec& spec : specs) {
         strips.emplace_back();
         strips.back().spec = std::move(spec);
@@ -287,7 +288,7 @@ void PlotStack::Private::afterLayout() {
 }
 
 void PlotStack::Private::scheduleReplot() {
-    if (replotTimer.isActive())
+    if (replotTimer.isActive() || !q.isVisible()) // showEvent() draws what came meanwhile
         return;
     replotTimer.start(static_cast<int>(std::clamp<qint64>(kReplotMs - sinceReplot.elapsed(), 0, kReplotMs)));
 }

@@ -239,4 +239,9 @@ void PlotStack::keyPressEvent(QKeyEvent* event) {
     }
 }
 
+void PlotStack::showEvent(QShowEvent* event) {
+    QWidget::showEvent(event);
+    d->canvas->replot(QCustomPlot::rpQueuedReplot);
+}
+
 } // namespace telehelm::app::plots

@@ -33,7 +33,7 @@ struct Strip {
 struct Look {
     Theme theme;
     QFont title, caption, captionNumber, number;
-    bool envelope = true, references = true, flags = true, stale = false;
+    bool envelope = true, references = true, flags = true, stale = false, smallMultiples = false;
     QString highlightedRun;
     XKind kind = XKind::Step;
 };

@@ -8,6 +8,7 @@
 #include <QCoreApplication>
 #include <QDateTime>
 #include <QLocale>
+#include <QRegularExpression>
 #include <QTimeZone>
 
 namespace telehelm::app::plots {
@@ -58,6 +59,31 @@ QString timeTick(double us, double tickStep) {
         return locale.toString(time, time.time().hour() == 0 && time.time().minute() == 0 ? QStringLiteral("MMM d")
                                                                                        : QStringLiteral("HH:mm"));
     return locale.toString(time, tickStep < 86400e6 ? QStringLiteral("MMM d HH:mm") : QStringLiteral("MMM d"));
+}
+
+std::optional<double> readNumber(QString text) {
+    text = text.trimmed().remove(QLatin1Char(',')).remove(QLatin1Char(' '));
+    double unit = 1;
+    const QString suffixes = QStringLiteral("kMBT");
+    if (const auto index = text.isEmpty() ? -1 : suffixes.indexOf(text.back()); index >= 0) {
+        unit = std::pow(1000.0, static_cast<double>(index + 1));
+        text.chop(1);
+    }
+    bool ok = false;
+    const double number = text.toDouble(&ok);
+    return ok ? std::optional(number * unit) : std::nullopt;
+}
+
+/// "Nov 16 05:00" in the year of `yearOf` (microseconds), UTC.
+std::optional<double> readTime(const QString& text, double yearOf) {
+    const int year = QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(yearOf / 1000), QTimeZone::utc()).date().year();
+    for (const char* format : {"yyyy MMM d HH:mm:ss", "yyyy MMM d HH:mm"}) {
+        QDateTime time = QLocale::c().toDateTime(QStringLiteral("%1 %2").arg(year).arg(text.simplified()), QLatin1String(format));
+        time.setTimeZone(QTimeZone::utc());
+        if (time.isValid())
+            return static_cast<double>(time.toMSecsSinceEpoch()) * 1000;
+    }
+    return std::nullopt;
 }
 
 } // namespace
@@ -112,6 +138,30 @@ QString xText(XKind kind, double x) {
                                      QStringLiteral("MMM d HH:mm:ss"));
     }
     return {};
+}
+
+QString rangeText(XKind kind, double from, double to) {
+    const auto one = [kind](double x) {
+        if (kind == XKind::Step)
+            return groupedText(std::llround(x));
+        if (kind == XKind::Tokens)
+            return tokensText(x, 2);
+        return QLocale::c().toString(QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(x / 1000), QTimeZone::utc()),
+                                     QStringLiteral("MMM d HH:mm"));
+    };
+    return one(from) + QStringLiteral(" – ") + one(to);
+}
+
+std::optional<std::pair<double, double>> readRange(XKind kind, const QString& text, double yearOf) {
+    static const QRegularExpression separator(QStringLiteral(R"(\s*(?:–|\.\.|\bto\b|\s-\s|(?<=[\dkMBT])-(?=\d))\s*)"));
+    const QStringList parts = text.trimmed().split(separator, Qt::SkipEmptyParts);
+    if (parts.size() != 2)
+        return std::nullopt;
+    const auto from = kind == XKind::WallTime ? readTime(parts[0], yearOf) : readNumber(parts[0]);
+    const auto to = kind == XKind::WallTime ? readTime(parts[1], yearOf) : readNumber(parts[1]);
+    if (!from || !to || !(*to > *from))
+        return std::nullopt;
+    return std::pair(*from, *to);
 }
 
 QString xTickText(XKind kind, double x, double tickStep) {

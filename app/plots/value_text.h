@@ -2,6 +2,9 @@
 // Numbers as the plots write them (design.md, sections 6 and 14): one place for decimals, SI suffixes and separators.
 #pragma once
 
+#include <optional>
+#include <utility>
+
 #include <QString>
 
 #include "plots/plot_types.h"
@@ -13,6 +16,10 @@ namespace telehelm::app::plots {
 [[nodiscard]] QString countText(double value, int decimals);       // "30k", "1.25M": k, M, G from 1,000 up
 [[nodiscard]] QString tokensText(double tokens, int decimals);     // "165 B", "1.2 T"
 [[nodiscard]] QString xText(XKind kind, double x);                 // exact: "step 41,210", "165.3 B tokens", "Nov 16 05:00:12"
+
+/// "29,500 – 44,500" and back; wall time as "Nov 16 05:00". Reading accepts "-", "–", "to", "..", k, M, B, T; nothing when it is no range.
+[[nodiscard]] QString rangeText(XKind kind, double from, double to);
+[[nodiscard]] std::optional<std::pair<double, double>> readRange(XKind kind, const QString& text, double yearOf);
 
 /// Labels of ticks that stand `tickStep` apart.
 [[nodiscard]] QString xTickText(XKind kind, double x, double tickStep);
