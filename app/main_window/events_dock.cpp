@@ -63,6 +63,7 @@ CellDelegate::Chooser eventLook() {
 }
 
 void columnWidths(QTableView* table, std::initializer_list<int> widths) {
+    table->horizontalHeader()->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
     int column = 0;
     for (const int width : widths)
         table->setColumnWidth(column++, width);

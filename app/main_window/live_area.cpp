@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "main_window/live_area.h"
 
-#include <QTabBar>
+#include <utility>
+
+#include <QTimer>
 
 #include "pages/live_page.h"
 
 namespace telehelm::app {
 namespace {
 constexpr int kLeftWidth = 256, kRunsHeight = 152, kSeriesHeight = 470, kEventsHeight = 211;
+constexpr qint64 kZoomSteps = 20; // around an event, before the page adds its margins
 constexpr int kCollapseBelow = 1280 - 60; // of the window, the rail taken off
 } // namespace
 
@@ -17,7 +20,7 @@ LiveArea::LiveArea(Session& session, ThemeController& theme, RunSlots& runSlots,
     setContextMenuPolicy(Qt::NoContextMenu);
     setDockOptions(QMainWindow::AllowTabbedDocks | QMainWindow::AllowNestedDocks);
     setCorner(Qt::BottomLeftCorner, Qt::BottomDockWidgetArea);
-    m_page = new LivePage(session, theme, this);
+    m_page = new LivePage(theme, session, this);
     setCentralWidget(m_page);
     m_runsDock = new RunsDock(session, theme, m_runs, runSlots, this);
     m_seriesDock = new SeriesDock(session, theme, m_series, this);
@@ -40,6 +43,10 @@ void LiveArea::restoreDefaultLayout() {
     addDockWidget(Qt::LeftDockWidgetArea, m_seriesDock);
     splitDockWidget(m_runsDock, m_seriesDock, Qt::Vertical);
     addDockWidget(Qt::BottomDockWidgetArea, m_eventsDock);
+    sizeDocks();
+}
+
+void LiveArea::sizeDocks() {
     resizeDocks({m_runsDock}, {kLeftWidth}, Qt::Horizontal);
     resizeDocks({m_runsDock, m_seriesDock}, {kRunsHeight, kSeriesHeight}, Qt::Vertical);
     resizeDocks({m_eventsDock}, {kEventsHeight}, Qt::Vertical);
@@ -69,14 +76,54 @@ void LiveArea::refreshRun(const QString& run) {
     m_series.setRun(run, run.isEmpty() ? 0 : m_slots.slotOf(run), info != nullptr ? info->domains : std::vector<ipc::DomainInfo>{});
 }
 
-void LiveArea::connectPage() {}
+void LiveArea::connectPage() {
+    connect(m_page, &LivePage::cursorValues, &m_series, &SeriesModel::setAtCursor);
+    connect(m_page, &LivePage::flagClicked, m_eventsDock, &EventsDock::selectEvent);
+    connect(&m_series, &SeriesModel::hiddenChanged, m_page, &LivePage::setSeriesHidden);
+    connect(m_eventsDock, &EventsDock::zoomAsked, m_page, [this](qint64 step) { m_page->zoomToSteps(step - kZoomSteps, step + kZoomSteps); });
+    connect(m_runsDock, &RunsDock::hovered, m_page, &LivePage::setHighlightedRun);
+    connect(&m_slots, &RunSlots::hiddenChanged, this, &LiveArea::showRuns);
+    connect(&m_session, &Session::runsChanged, this, &LiveArea::showRuns);
+    connect(&m_session, &Session::focusedRunChanged, this, [this](const QString& run) {
+        m_slots.setHidden(run, false);
+        showRuns();
+    });
+    connect(&m_session, &Session::liveLinkChanged, this, [this] { m_page->setStale(m_session.liveLink().state == LinkState::Down); });
+    showRuns();
+}
+
+/// The focused run and those that live are drawn; ended ones come hidden, until the operator shows them.
+void LiveArea::showRuns() {
+    std::vector<ShownRun> shown;
+    for (const auto& info : m_session.runs()) {
+        const auto run = QString::fromStdString(info.run);
+        if (!m_seen.contains(run)) {
+            m_seen.insert(run);
+            const bool live = info.newest() != nullptr && ipc::isLive(info.newest()->state);
+            if (!live && run != m_session.focusedRun())
+                m_slots.setHidden(run, true); // comes back here by hiddenChanged()
+        }
+        if (!m_slots.isHidden(run) || run == m_session.focusedRun())
+            shown.push_back({run, m_slots.slotOf(run)});
+    }
+    m_page->setShownRuns(std::move(shown));
+}
+
+void LiveArea::showSeries(const QString& series) {
+    m_series.setHidden(series, false);
+    m_seriesDock->select(series);
+}
+
+bool LiveArea::restoreLayout(const QByteArray& state) {
+    m_restored = restoreState(state);
+    return m_restored;
+}
 
 void LiveArea::resizeEvent(QResizeEvent* event) {
     QMainWindow::resizeEvent(event);
     const bool narrow = width() < kCollapseBelow;
     if (!m_shown || narrow == m_collapsed)
         return;
-    // Narrow: Runs and Series share one place as tabs at the edge; wide: one above the other.
     m_collapsed = narrow;
     if (narrow) {
         m_runsDock->hide();
@@ -89,7 +136,13 @@ void LiveArea::resizeEvent(QResizeEvent* event) {
 
 void LiveArea::showEvent(QShowEvent* event) {
     QMainWindow::showEvent(event);
-    m_shown = true;
+    if (std::exchange(m_shown, true))
+        return;
+    // Docks take sizes only once the window has its own; a layout restored before that stays.
+    QTimer::singleShot(0, this, [this] {
+        if (!m_restored)
+            sizeDocks();
+    });
 }
 
 } // namespace telehelm::app

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <QMainWindow>
+#include <QSet>
 
 #include "main_window/events_dock.h"
 #include "main_window/run_lists.h"
@@ -24,6 +25,8 @@ public:
     [[nodiscard]] EventsDock* eventsDock() const { return m_eventsDock; }
     [[nodiscard]] SeriesModel& series() { return m_series; }
     void restoreDefaultLayout();
+    bool restoreLayout(const QByteArray& state); // false: not a layout of this window
+    void showSeries(const QString& series);      // unhides and selects it
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -32,6 +35,8 @@ protected:
 private:
     void connectModels();
     void connectPage();
+    void sizeDocks();
+    void showRuns();
     void refreshRun(const QString& run);
     Session& m_session;
     RunSlots& m_slots;
@@ -42,7 +47,8 @@ private:
     SeriesDock* m_seriesDock;
     EventsDock* m_eventsDock;
     bool m_collapsed = false; // the left docks, because the window is narrow
-    bool m_shown = false;
+    bool m_shown = false, m_restored = false;
+    QSet<QString> m_seen; // runs whose first visibility is settled
 };
 
 } // namespace telehelm::app

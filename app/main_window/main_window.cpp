@@ -99,6 +99,8 @@ void MainWindow::connectParts() {
     connect(m_live->eventsDock(), &EventsDock::restartAsked, this,
             [this](qint64 step) { openRestartDialog(this, m_session, m_theme, run(), std::max<qint64>(0, step - 1)); });
     connect(m_live->eventsDock(), &EventsDock::auditPageAsked, this, [this] { showPage(Page::Audit); });
+    connect(m_live->page(), &LivePage::followingChanged, m_status, &StatusStrip::setFollowing);
+    connect(m_live->page(), &LivePage::exportFailed, this, [this](const QString& sentence) { notify(ipc::Severity::Critical, sentence); });
     connect(m_audit, &AuditPage::showOnPlots, this, &MainWindow::goToStep);
 }
 
@@ -217,7 +219,7 @@ void MainWindow::restoreLayout() {
     saveLayout(); // of the connection before
     m_layoutAddress = m_session.address();
     if (const auto state = m_settings.value(layoutKey()).toByteArray(); !state.isEmpty())
-        m_live->restoreState(state);
+        m_live->restoreLayout(state);
 }
 
 void MainWindow::resizeEvent(QResizeEvent* event) {

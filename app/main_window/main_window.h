@@ -61,6 +61,7 @@ private:
     void buildMenus();
     void buildRunMenu();
     void buildViewMenu();
+    void buildPlotsMenu();
     void buildWindowMenu();
     void buildMenuCorners();
     void connectParts();

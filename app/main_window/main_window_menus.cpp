@@ -56,9 +56,7 @@ void MainWindow::buildMenus() {
     addAction(file, tr("Quit"), QStringLiteral("Ctrl+Q"), [this] { close(); });
     buildRunMenu();
     buildViewMenu();
-    if (auto* plots = menuBar()->addMenu(tr("Plots")))
-        for (auto* action : m_live->page()->plotActions())
-            plots->addAction(action);
+    buildPlotsMenu();
     buildWindowMenu();
     auto* help = menuBar()->addMenu(tr("Help"));
     addAction(help, tr("Every action…"), QStringLiteral("Ctrl+K"), [this] { openPalette(); }, "search");
@@ -110,6 +108,18 @@ void MainWindow::buildViewMenu() {
     }
     auto* full = addAction(menu, tr("Full screen"), QStringLiteral("F11"), [this] { setWindowState(windowState() ^ Qt::WindowFullScreen); });
     full->setCheckable(true);
+}
+
+void MainWindow::buildPlotsMenu() {
+    auto* menu = menuBar()->addMenu(tr("Plots"));
+    auto* follow = addAction(menu, tr("Follow the newest step"), {}, [this] { m_live->page()->setFollowing(!m_live->page()->isFollowing()); }, "follow");
+    follow->setCheckable(true);
+    follow->setChecked(m_live->page()->isFollowing());
+    connect(m_live->page(), &LivePage::followingChanged, follow, &QAction::setChecked);
+    addAction(menu, tr("Go to the newest step"), {}, [this] {
+        if (const auto* info = m_session.run(run()); info != nullptr && info->newest() != nullptr)
+            goToStep({}, info->newest()->step);
+    }, "fwd");
 }
 
 void MainWindow::buildWindowMenu() {
@@ -198,7 +208,7 @@ void MainWindow::openPalette() {
     for (const auto& series : m_live->series().seriesNames())
         entries.push_back({series, tr("Series"), {}, [this, series] {
                                showPage(Page::Live);
-                               m_live->page()->showSeries(series);
+                               m_live->showSeries(series);
                            }});
     openCommandPalette(this, m_theme, std::move(entries), [this](qint64 step) { goToStep({}, step); });
 }

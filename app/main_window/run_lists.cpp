@@ -19,8 +19,14 @@ class ListView : public QTreeView {
 public:
     using QTreeView::QTreeView;
     std::function<void(const QModelIndex&)> onMiddleClick;
+    std::function<void()> onLeave;
 
 protected:
+    void leaveEvent(QEvent* event) override {
+        QTreeView::leaveEvent(event);
+        if (onLeave)
+            onLeave();
+    }
     void mousePressEvent(QMouseEvent* event) override {
         const auto index = indexAt(event->pos());
         if (event->button() == Qt::MiddleButton && index.isValid() && onMiddleClick)
@@ -164,6 +170,8 @@ RunsDock::RunsDock(Session& session, ThemeController& theme, RunsModel& model, R
         const auto run = index.data(RunsModel::RunRole).toString();
         runSlots.setHidden(run, !runSlots.isHidden(run));
     };
+    view->onLeave = [this] { emit hovered({}); };
+    connect(view, &QTreeView::entered, this, [this](const QModelIndex& index) { emit hovered(index.siblingAtColumn(0).data(RunsModel::RunRole).toString()); });
     auto* add = makeIconButton(theme, "plus", tr("Connect to a backend or start the demo run"), this);
     auto* filter = makeIconButton(theme, "filter", tr("Find a run"), this);
     addToTitle(add);
@@ -219,8 +227,6 @@ SeriesDock::SeriesDock(Session& session, ThemeController& theme, SeriesModel& mo
         const auto first = index.siblingAtColumn(0);
         if (first.data(SeriesModel::GroupRole).toBool())
             m_view->setExpanded(first, !m_view->isExpanded(first));
-        else
-            emit seriesChosen(first.data(SeriesModel::SeriesRole).toString());
     });
     connect(m_proxy, &QAbstractItemModel::rowsInserted, this, [this](const QModelIndex& parentIndex) {
         if (!parentIndex.isValid())
@@ -251,6 +257,14 @@ void SeriesDock::expandDefault() {
         if (!title.startsWith(SeriesModel::tr("Loss")) && !title.startsWith(SeriesModel::tr("Mixture")) && !title.startsWith(SeriesModel::tr("Chinese BPB")))
             m_view->expand(group);
     }
+}
+
+void SeriesDock::select(const QString& series) {
+    show();
+    const auto index = m_proxy->mapFromSource(m_model.indexOf(series));
+    m_view->expand(index.parent());
+    m_view->setCurrentIndex(index);
+    m_view->scrollTo(index);
 }
 
 void SeriesDock::find() {

@@ -39,6 +39,7 @@ public:
 
 signals:
     void addRunAsked();
+    void hovered(const QString& run); // empty: no row
 
 private:
     void selectFocused();
@@ -56,8 +57,7 @@ public:
     [[nodiscard]] QTreeView* view() const { return m_view; }
     void find();
 
-signals:
-    void seriesChosen(const QString& series);
+    void select(const QString& series);
 
 private:
     void expandDefault();

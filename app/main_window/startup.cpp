@@ -136,8 +136,10 @@ void Startup::logLinks() {
     static const char* const kStates[] = {"off", "connecting", "up", "down"};
     const auto& control = m_session.controlLink();
     const auto& live = m_session.liveLink();
-    say(stderr, tr("control %1 %2, live %3 %4").arg(QString::fromLatin1(kStates[static_cast<int>(control.state)]), control.text,
-                                                    QString::fromLatin1(kStates[static_cast<int>(live.state)]), live.text));
+    const auto line = tr("control %1 %2, live %3 %4").arg(QString::fromLatin1(kStates[static_cast<int>(control.state)]), control.text,
+                                                          QString::fromLatin1(kStates[static_cast<int>(live.state)]), live.text);
+    if (std::exchange(m_lastLog, line) != line)
+        say(stderr, line);
 }
 
 bool Startup::stopDaemon(const QString& address) {

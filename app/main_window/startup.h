@@ -37,6 +37,7 @@ private:
     DemoStarter m_demo;
     bool m_demoWanted, m_wantedRunFound = false;
     int m_exitCode = 0;
+    QString m_lastLog;
 };
 
 } // namespace telehelm::app

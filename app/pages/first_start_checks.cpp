@@ -141,6 +141,7 @@ QWidget* FirstStartPage::buildRecent() {
     m_recent = new QTableView(panel);
     m_recent->setAccessibleName(tr("Recent connections"));
     setUpTable(m_recent, m_theme, 26);
+    m_recent->horizontalHeader()->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
     m_recent->setModel(m_recentModel);
     m_recent->setItemDelegate(new CellDelegate(m_theme,
                                                [](const QModelIndex& index) {

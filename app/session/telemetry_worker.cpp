@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "session/telemetry_worker.h"
 
+#include <utility>
+
 #include "telehelm/ipc/types.h"
 
 namespace telehelm::app {
@@ -32,7 +34,7 @@ void TelemetryWorker::connectTo(const std::string& endpoint) {
 
 void TelemetryWorker::reconnectNow() {
     const std::lock_guard lock(m_mutex);
-    m_reopen = !m_endpoint.empty();
+    m_tryNow = !m_endpoint.empty();
     m_wake.notify_all();
 }
 
@@ -56,10 +58,12 @@ void TelemetryWorker::loop() {
 bool TelemetryWorker::nextTurn() {
     std::unique_lock lock(m_mutex);
     if (!m_socket)
-        m_wake.wait_for(lock, std::chrono::milliseconds(kReceiveTimeoutMs), [this] { return m_stop || m_reopen; });
+        m_wake.wait_for(lock, std::chrono::milliseconds(kReceiveTimeoutMs), [this] { return m_stop || m_reopen || m_tryNow; });
     if (m_stop)
         return false;
-    if (m_reopen || Clock::now() >= m_nextAttempt) {
+    // The socket may have come back by itself since the operator asked.
+    const bool tryNow = std::exchange(m_tryNow, false) && m_status.state != LinkState::Up && !(m_socket && m_socket->connected());
+    if (m_reopen || tryNow || Clock::now() >= m_nextAttempt) {
         m_reopen = false;
         m_openEndpoint = m_endpoint;
         lock.unlock();

@@ -53,7 +53,8 @@ private:
     std::condition_variable m_wake;
     std::deque<ReceivedNews> m_buffer;
     std::string m_endpoint;
-    bool m_reopen = false, m_stop = false;
+    bool m_reopen = false, m_stop = false; // reopen: another endpoint
+    bool m_tryNow = false;                 // open again unless the link stands
 
     // Worker thread only.
     std::unique_ptr<ipc::LiveSubscriber> m_socket;
