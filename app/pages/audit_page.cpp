@@ -107,7 +107,6 @@ QWidget* AuditPage::buildTable() {
             look.font = column <= AuditModel::Step ? TextRole::TableNumber : TextRole::TableText;
             look.bold = column == AuditModel::Action;
             look.severity = index.data(AuditModel::SeverityRole).toInt();
-            look.padding = column == AuditModel::When ? 14 : 8;
             const Theme& colours = m_theme.theme();
             if (column == AuditModel::When || column == AuditModel::Why || column == AuditModel::Result) {
                 look.colour = colours.tx2;

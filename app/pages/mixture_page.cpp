@@ -8,6 +8,7 @@
 #include <QHBoxLayout>
 #include <QLabel>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QTableView>
 
 #include "models/audit_model.h"
@@ -31,15 +32,22 @@ MixturePage::MixturePage(Session& session, ThemeController& theme, QWidget* pare
     left->addWidget(buildDomains(), 5);
     left->addWidget(buildChanges(), 2);
     left->addWidget(buildProjection(), 3);
-    auto* row = new QHBoxLayout;
+    auto* parts = new QWidget(this);
+    parts->setMinimumHeight(800); // a smaller window scrolls
+    auto* row = new QHBoxLayout(parts);
+    row->setContentsMargins(0, 0, 0, 0);
     row->setSpacing(1);
     row->addLayout(left, 1011);
     row->addWidget(buildRight(), 529);
+    auto* scroll = new QScrollArea(this);
+    scroll->setFrameShape(QFrame::NoFrame);
+    scroll->setWidgetResizable(true);
+    scroll->setWidget(parts);
     auto* all = new QVBoxLayout(this);
     all->setContentsMargins(0, 0, 0, 0);
     all->setSpacing(0);
     all->addWidget(buildHeader());
-    all->addLayout(row, 1);
+    all->addWidget(scroll, 1);
     m_refresh.setSingleShot(true);
     m_refresh.setInterval(250);
     m_askAgain.setInterval(20'000); // validation points come in; the history of a change does not move any more

@@ -31,7 +31,8 @@ void DiffView::setLines(std::vector<DiffLine> lines) {
 
 void DiffView::fitHeight(int most) {
     const int lines = std::max<int>(1, static_cast<int>(m_lines.size()));
-    setFixedHeight(std::min(most, lines * (fontMetrics().lineSpacing() + 1) + 14));
+    const int line = QFontMetrics(m_theme.font(TextRole::TableNumber)).lineSpacing() + 1;
+    setFixedHeight(std::min(most, lines * line + 22));
 }
 
 void DiffView::restyle() {
