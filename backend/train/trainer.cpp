@@ -106,7 +106,9 @@ void Trainer::shareMixture() {
 
 void Trainer::hold() {
     m_telemetry.at(m_step, m_tokens, "paused");
-    m_desk.held(m_step + 1);
+    if (m_mesh.world().rank() == 0) { // the others' desks never hear of a resume: they must not ask to hold
+        m_desk.held(m_step + 1);
+    }
     std::this_thread::sleep_for(kHoldPoll);
 }
 
