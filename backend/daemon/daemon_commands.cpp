@@ -73,6 +73,8 @@ Result<Command> Daemon::submit(const Command& asked) {
     command.newAttempt = 0;
     RunEntry* entry = findRun(command.key.run);
     const auto refused = entry ? judge(command, *entry) : std::optional(unknownRun(command.key.run).message + ".");
+    if (entry && command.key.attempt == 0)
+        command.key.attempt = entry->newest().key.attempt;
     command.state = refused ? CommandState::Rejected : CommandState::Accepted;
     command.outcome = refused.value_or("");
     (refused ? command.endedUs : command.acceptedUs) = nowUs();

@@ -139,6 +139,9 @@ void Daemon::endForRestart(const AttemptKey& key, std::uint32_t replacedBy, cons
         stop.author = "telehelmd";
         stop.reason = "replaced by attempt " + std::to_string(replacedBy);
         stop.saveCheckpoint = false;
+        // After a restart of the daemon the trainer needs a moment to find it again.
+        for (int i = 0; i < 30 && !m_link->connected(key) && m_supervisor->isRunning(key) && !m_tasks->isStopping(); ++i)
+            m_supervisor->waitUntilGone(key, 100);
         if (!m_link->send(key, stop))
             m_supervisor->terminate(key);
         const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStopMs);

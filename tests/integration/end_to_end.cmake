@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+if(TELEHELM_BACKEND)
+  telehelm_test(tst_end_to_end LINK telehelm_ipc telehelm_data telehelm_supervise TIMEOUT 300 SERIAL)
+  add_dependencies(tst_end_to_end telehelmd telehelm-rank)
+endif()
