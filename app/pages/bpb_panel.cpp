@@ -26,7 +26,6 @@ BpbPanel::BpbPanel(ThemeController& theme, QWidget* parent) : QWidget(parent), m
     layout->addWidget(m_header);
     auto* body = new QWidget(this);
     m_stacks = new QStackedLayout(body);
-    m_stacks->setContentsMargins(10, 0, 0, 0);
     layout->addWidget(body, 1);
     rebuild(BpbLanguage::English, {});
     rebuild(BpbLanguage::Chinese, {});
@@ -78,8 +77,8 @@ void BpbPanel::rebuild(BpbLanguage language, const std::vector<QString>& domains
     }
     plots::StackOptions options;
     options.columns = 2;
-    options.leftMargin = 36;
-    options.rightMargin = 12;
+    options.leftMargin = 44;
+    options.rightMargin = 6;
     options.smallMultiples = true;
     target.stack = new PlotStack(m_theme, std::move(specs), false, options, this);
     for (std::size_t i = 0; i < target.cells.size(); ++i)
@@ -170,6 +169,10 @@ void BpbPanel::setStale(bool on) {
     forEachStack([&](PlotStack& stack) { stack.setStale(on); });
 }
 
+void BpbPanel::setHighlightedRun(const QString& run) {
+    forEachStack([&](PlotStack& stack) { stack.setHighlightedRun(run); });
+}
+
 void BpbPanel::resetY() {
     forEachStack([](PlotStack& stack) { stack.resetY(); });
 }
@@ -194,6 +197,8 @@ void BpbPanel::restyle() {
     m_header->setFixedHeight(32 * m_theme.textScale() / 100);
     m_title->setFont(m_theme.font(TextRole::PlotTitle));
     m_remark->setFont(m_theme.font(TextRole::Caption));
+    for (QToolButton* tab : {m_englishTab, m_chineseTab})
+        tab->setFont(m_theme.font(TextRole::TableText));
 }
 
 } // namespace telehelm::app

@@ -33,6 +33,7 @@ public:
     void setReferencesVisible(bool on);
     void setFlagsVisible(bool on);
     void setStale(bool on);
+    void setHighlightedRun(const QString& run);
     void resetY();
     void setLanguage(BpbLanguage language);
     [[nodiscard]] BpbLanguage language() const { return m_language; }

@@ -9,6 +9,7 @@
 #include <QShortcut>
 #include <QSplitter>
 #include <QStackedLayout>
+#include <QTabBar>
 #include <QToolButton>
 #include <QVBoxLayout>
 
@@ -28,6 +29,7 @@ namespace {
 constexpr double kDefaultSmoothing = 0.9;
 constexpr double kOverviewSmoothing = 0.9;
 constexpr int kFlagMs = 100;
+constexpr int kNarrow = 1440 - 60 - 256; // of the window, without rail and left docks
 constexpr double kOpen = std::numeric_limits<double>::infinity();
 
 std::vector<std::string> liveNames() {
@@ -90,6 +92,14 @@ void LivePage::buildPlots() {
     m_splitter->setStretchFactor(1, 426);
     m_splitter->setSizes({858, 426});
     m_overview = new plots::OverviewStrip(m_theme, m_plots);
+    m_tabs = new QTabBar(m_plots);
+    m_tabs->addTab(tr("Training"));
+    m_tabs->addTab(tr("Bits per byte"));
+    m_tabs->setDrawBase(false);
+    m_tabs->setAccessibleName(tr("Plots"));
+    m_tabs->hide();
+    connect(m_tabs, &QTabBar::currentChanged, this, &LivePage::arrange);
+    layout->addWidget(m_tabs);
     layout->addWidget(m_splitter, 1);
     auto* line = new QFrame(m_plots);
     line->setObjectName(QStringLiteral("hairline"));
@@ -297,7 +307,16 @@ void LivePage::updateBuckets() {
 
 void LivePage::resizeEvent(QResizeEvent* event) {
     QWidget::resizeEvent(event);
+    arrange();
     updateBuckets();
+}
+
+/// Too narrow for both side by side: strips and bits per byte share the place as tabs.
+void LivePage::arrange() {
+    const bool narrow = width() < kNarrow;
+    m_tabs->setVisible(narrow);
+    m_stack->setVisible(!narrow || m_tabs->currentIndex() == 0);
+    m_bpb->setVisible(!narrow || m_tabs->currentIndex() == 1);
 }
 
 void LivePage::setStale(bool on) {
@@ -306,6 +325,9 @@ void LivePage::setStale(bool on) {
     m_toolbar->setStale(on);
 }
 
-void LivePage::setHighlightedRun(const QString& run) { m_stack->setHighlightedRun(run); }
+void LivePage::setHighlightedRun(const QString& run) {
+    m_stack->setHighlightedRun(run);
+    m_bpb->setHighlightedRun(run);
+}
 
 } // namespace telehelm::app

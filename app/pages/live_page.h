@@ -18,6 +18,7 @@
 class QLabel;
 class QSplitter;
 class QStackedLayout;
+class QTabBar;
 
 namespace telehelm::app::plots {
 class OverviewStrip;
@@ -89,6 +90,7 @@ private:
     void userRange(double from, double to);    // the user chose it: Follow may end
     void followNewest();
     void resetAll();
+    void arrange();
     void updateBuckets();
     void moveCursor(double x);
     void exportAs(const QString& format);
@@ -115,6 +117,7 @@ private:
     QLabel* m_noRun = nullptr;
     PlotToolbar* m_toolbar = nullptr;
     QWidget* m_plots = nullptr;
+    QTabBar* m_tabs = nullptr;
     QSplitter* m_splitter = nullptr;
     plots::PlotStack* m_stack = nullptr;
     BpbPanel* m_bpb = nullptr;

@@ -33,8 +33,10 @@ double alongOf(const ipc::Point& point, XKind kind) {
 }
 
 QString plainRate(double value) {
-    QString text = QString::number(value, 'g', 3);
-    return text.replace(QStringLiteral("e-0"), QStringLiteral("e-"));
+    if (value <= 0)
+        return QStringLiteral("0");
+    const int exponent = static_cast<int>(std::floor(std::log10(value) + 1e-9));
+    return QStringLiteral("%1e%2").arg(value / std::pow(10.0, exponent), 0, 'g', 3).arg(exponent);
 }
 
 QString inAbout(double seconds) {

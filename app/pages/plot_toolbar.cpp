@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include <QButtonGroup>
 #include <QHBoxLayout>
@@ -49,7 +50,7 @@ PlotToolbar::PlotToolbar(ThemeController& theme, QWidget* parent) : QWidget(pare
     setAttribute(Qt::WA_StyledBackground);
     auto* layout = new QHBoxLayout(this);
     layout->setContentsMargins(8, 0, 8, 0);
-    layout->setSpacing(4);
+    layout->setSpacing(3);
     addAxisSegments(*layout);
     addSeparator(*layout);
     addSmoothing(*layout);
@@ -64,10 +65,10 @@ PlotToolbar::PlotToolbar(ThemeController& theme, QWidget* parent) : QWidget(pare
 }
 
 void PlotToolbar::addAxisSegments(QHBoxLayout& layout) {
-    auto* label = new QLabel(tr("X axis"), this);
-    label->setProperty("role", "quiet");
-    layout.addWidget(label);
-    layout.addSpacing(4);
+    m_axisLabel = new QLabel(tr("X axis"), this);
+    m_axisLabel->setProperty("role", "quiet");
+    layout.addWidget(m_axisLabel);
+    layout.addSpacing(2);
     auto* segments = new QHBoxLayout;
     segments->setSpacing(0);
     m_axis = new QButtonGroup(this);
@@ -88,15 +89,15 @@ void PlotToolbar::addAxisSegments(QHBoxLayout& layout) {
 }
 
 void PlotToolbar::addSmoothing(QHBoxLayout& layout) {
-    auto* label = new QLabel(tr("Smoothing"), this);
-    label->setProperty("role", "quiet");
+    m_smoothingLabel = new QLabel(tr("Smoothing"), this);
+    m_smoothingLabel->setProperty("role", "quiet");
     m_slider = new QSlider(Qt::Horizontal, this);
     m_slider->setRange(0, kNotches);
     m_slider->setFixedWidth(96);
     m_slider->setAccessibleName(tr("Smoothing"));
-    label->setBuddy(m_slider);
+    m_smoothingLabel->setBuddy(m_slider);
     m_smoothingValue = new QLabel(this);
-    layout.addWidget(label);
+    layout.addWidget(m_smoothingLabel);
     layout.addWidget(m_slider);
     layout.addSpacing(4);
     layout.addWidget(m_smoothingValue);
@@ -156,6 +157,7 @@ void PlotToolbar::addRange(QHBoxLayout& layout) {
 void PlotToolbar::addExport(QHBoxLayout& layout) {
     m_export = addButton(layout, "export", {}, tr("Save the plots"), false);
     m_export->setPopupMode(QToolButton::InstantPopup);
+    m_export->setStyleSheet(QStringLiteral("QToolButton::menu-indicator { image: none; }"));
     auto* menu = new QMenu(m_export);
     const std::array<std::pair<QString, QString>, 4> formats{{{tr("Picture (PNG)…"), QStringLiteral("png")},
                                                               {tr("Drawing (SVG)…"), QStringLiteral("svg")},
@@ -170,9 +172,9 @@ void PlotToolbar::addSeparator(QHBoxLayout& layout) {
     auto* line = new QFrame(this);
     line->setObjectName(QStringLiteral("vline"));
     line->setFixedSize(1, 20);
-    layout.addSpacing(6);
+    layout.addSpacing(4);
     layout.addWidget(line);
-    layout.addSpacing(6);
+    layout.addSpacing(4);
 }
 
 void PlotToolbar::setXKind(plots::XKind kind) {
@@ -240,14 +242,43 @@ void PlotToolbar::setStale(bool on) {
     m_follow->setAccessibleDescription(on ? tr("The live stream is down; Follow waits for it.") : QString());
 }
 
+void PlotToolbar::resizeEvent(QResizeEvent* event) {
+    QWidget::resizeEvent(event);
+    for (int level = 0; level <= 3; ++level) { // words go first where there is no room for them
+        compact(level);
+        if (layout()->sizeHint().width() <= width())
+            return;
+    }
+}
+
+void PlotToolbar::compact(int level) {
+    if (std::exchange(m_level, level) == level)
+        return;
+    m_axisLabel->setVisible(level < 1);
+    m_smoothingLabel->setVisible(level < 2);
+    m_slider->setFixedWidth(level < 3 ? 96 : 60);
+    for (QToolButton* button : {m_envelope, m_events, m_references, m_logY, m_reset})
+        button->setToolButtonStyle(level < 2 ? Qt::ToolButtonTextBesideIcon : Qt::ToolButtonIconOnly);
+    m_range->setFixedWidth(m_range->fontMetrics().horizontalAdvance(level < 3 ? QStringLiteral("Nov 16 05:00 – Nov 16") : QStringLiteral("29,500 – 44,500")) +
+                           (level < 3 ? 4 : 14));
+}
+
 void PlotToolbar::restyle() {
     setFixedHeight(36 * m_theme.textScale() / 100);
-    for (const auto& [button, icon] : m_icons)
+    const QFont words = m_theme.font(TextRole::TableText);
+    for (const auto& [button, icon] : m_icons) {
         button->setIcon(m_theme.icon(icon));
+        button->setFont(words);
+    }
+    for (QAbstractButton* button : m_axis->buttons())
+        button->setFont(words);
+    m_axisLabel->setFont(words);
+    m_smoothingLabel->setFont(words);
     m_smoothingValue->setFont(m_theme.font(TextRole::TableNumber));
     m_smoothingValue->setFixedWidth(m_smoothingValue->fontMetrics().horizontalAdvance(QStringLiteral("0.0000")));
     m_range->setFont(m_theme.font(TextRole::TableNumber));
-    m_range->setFixedWidth(m_range->fontMetrics().horizontalAdvance(QStringLiteral("Nov 16 05:00 – Nov 16")) + 4);
+    m_level = -1;
+    compact(0);
     m_back->setFixedWidth(28);
     m_forward->setFixedWidth(28);
     showSmoothing();

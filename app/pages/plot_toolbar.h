@@ -43,6 +43,8 @@ public:
     [[nodiscard]] QToolButton* logY() const { return m_logY; }
     [[nodiscard]] QToolButton* follow() const { return m_follow; }
 
+    [[nodiscard]] QSize minimumSizeHint() const override { return {420, height()}; }
+
 signals:
     void xKindChosen(telehelm::app::plots::XKind kind);
     void smoothingChanged(double weight);
@@ -57,7 +59,11 @@ signals:
     void followToggled(bool on);
     void exportRequested(const QString& format); // "png", "svg", "pdf", "csv"
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
+    void compact(int level); // 0: all words … 3: the least
     void addAxisSegments(QHBoxLayout& layout);
     void addSmoothing(QHBoxLayout& layout);
     void addToggles(QHBoxLayout& layout);
@@ -75,7 +81,9 @@ private:
     QLabel* m_smoothingValue = nullptr;
     QToolButton *m_envelope = nullptr, *m_events = nullptr, *m_references = nullptr, *m_logY = nullptr;
     QToolButton *m_back = nullptr, *m_forward = nullptr, *m_reset = nullptr, *m_follow = nullptr, *m_export = nullptr;
+    QLabel *m_axisLabel = nullptr, *m_smoothingLabel = nullptr;
     QLineEdit* m_range = nullptr;
+    int m_level = 0;
     plots::XKind m_kind = plots::XKind::Step;
     double m_from = 0, m_to = 1;
     std::vector<std::pair<QToolButton*, const char*>> m_icons;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plots/paint_guides.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -12,6 +13,8 @@
 namespace telehelm::app::plots {
 
 namespace {
+
+constexpr double kSharedLabelPx = 11;
 
 const std::array<QVector<qreal>, 4>& referenceDashes() {
     static const std::array<QVector<qreal>, 4> dashes{QVector<qreal>{7, 3}, {2, 2.5}, {7, 3, 2, 3}, {11, 3}};
@@ -57,6 +60,40 @@ void haloText(QPainter& painter, const QRectF& box, const QString& text, const Q
     painter.strokePath(path, QPen(halo, 3, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
     painter.setPen(colour);
     painter.drawText(QPointF(box.left(), box.bottom() - painter.fontMetrics().descent()), text);
+}
+
+void paintReferenceLine(QPainter& painter, const Strip& strip, const Look& look, const ReferenceLine& line) {
+    const double y = std::round(strip.frame.yPx(line.value)) + 0.5;
+    QPen pen(look.theme.tx3, 1);
+    pen.setDashPattern(referenceDashes()[static_cast<std::size_t>(line.dash) % referenceDashes().size()]);
+    pen.setCapStyle(Qt::FlatCap);
+    painter.setRenderHint(QPainter::Antialiasing, false);
+    painter.setPen(pen);
+    painter.drawLine(QPointF(strip.frame.rect.left(), y), QPointF(strip.frame.rect.right(), y));
+}
+
+/// One label for one line or for several close ones, in as many rows as the width asks for.
+void paintReferenceLabel(QPainter& painter, const Strip& strip, const Look& look, const std::vector<const ReferenceLine*>& lines,
+                         std::vector<QRectF>& taken) {
+    const double most = strip.frame.rect.width() * 0.8, rowHeight = painter.fontMetrics().ascent() + 2;
+    QStringList rows{lines.front()->label};
+    for (std::size_t i = 1; i < lines.size(); ++i) {
+        const QString longer = rows.back() + QStringLiteral(", ") + lines[i]->label;
+        if (painter.fontMetrics().horizontalAdvance(longer) <= most)
+            rows.back() = longer;
+        else
+            rows << lines[i]->label;
+    }
+    double width = 0;
+    for (const QString& row : rows)
+        width = std::max<double>(width, painter.fontMetrics().horizontalAdvance(row));
+    const QRectF box = placeLabel(strip, strip.frame.yPx(lines.front()->value), {width, rowHeight * static_cast<double>(rows.size())}, taken);
+    taken.push_back(box);
+    for (qsizetype i = 0; i < rows.size(); ++i) {
+        const double advance = painter.fontMetrics().horizontalAdvance(rows[i]);
+        haloText(painter, {box.right() - advance, box.top() + static_cast<double>(i) * rowHeight, advance, rowHeight}, rows[i], look.theme.tx2,
+                 look.theme.plot);
+    }
 }
 
 /// References beyond the border keep a word and an arrow at it, in one row.
@@ -128,7 +165,7 @@ bool paintLegend(Pen& pen, const Strip& strip, const Look& look, const Curve& cu
 void paintCompactTitle(QPainter& painter, const Strip& strip, const Look& look, double cursor, double baseline) {
     painter.setFont(look.title);
     painter.setPen(look.theme.tx);
-    painter.drawText(QPointF(strip.outer.left() + 2, baseline), strip.spec.title);
+    painter.drawText(QPointF(strip.outer.left() + 12, baseline), strip.spec.title);
     for (const Curve& curve : strip.curves) {
         if (!curve.focused || curve.superseded || curve.x.empty())
             continue;
@@ -177,25 +214,20 @@ void paintGaps(QPainter& painter, const Strip& strip, const Look& look, const st
 void paintReferences(QPainter& painter, const Strip& strip, const Look& look) {
     if (!look.references)
         return;
-    std::vector<const ReferenceLine*> above, below;
-    std::vector<QRectF> taken;
+    std::vector<const ReferenceLine*> above, below, inside;
+    for (const ReferenceLine& line : strip.references)
+        (line.value > strip.frame.yHigh ? above : line.value < strip.frame.yLow ? below : inside).push_back(&line);
+    std::sort(inside.begin(), inside.end(), [](const ReferenceLine* a, const ReferenceLine* b) { return a->value > b->value; });
+    for (const ReferenceLine* line : inside)
+        paintReferenceLine(painter, strip, look, *line);
     painter.setFont(look.caption);
-    for (const ReferenceLine& line : strip.references) {
-        if (line.value > strip.frame.yHigh || line.value < strip.frame.yLow) {
-            (line.value > strip.frame.yHigh ? above : below).push_back(&line);
-            continue;
-        }
-        const double y = std::round(strip.frame.yPx(line.value)) + 0.5;
-        QPen pen(look.theme.tx3, 1);
-        pen.setDashPattern(referenceDashes()[static_cast<std::size_t>(line.dash) % referenceDashes().size()]);
-        pen.setCapStyle(Qt::FlatCap);
-        painter.setRenderHint(QPainter::Antialiasing, false);
-        painter.setPen(pen);
-        painter.drawLine(QPointF(strip.frame.rect.left(), y), QPointF(strip.frame.rect.right(), y));
-        const QSizeF size(painter.fontMetrics().horizontalAdvance(line.label), painter.fontMetrics().ascent() + 2);
-        const QRectF box = placeLabel(strip, y, size, taken);
-        taken.push_back(box);
-        haloText(painter, box, line.label, look.theme.tx2, look.theme.plot);
+    std::vector<QRectF> taken;
+    for (std::size_t first = 0, last; first < inside.size(); first = last) {
+        // Lines that lie closer than their labels are high share one label, from top to bottom.
+        for (last = first + 1; last < inside.size(); ++last)
+            if (strip.frame.yPx(inside[last]->value) - strip.frame.yPx(inside[last - 1]->value) >= kSharedLabelPx)
+                break;
+        paintReferenceLabel(painter, strip, look, {inside.begin() + static_cast<std::ptrdiff_t>(first), inside.begin() + static_cast<std::ptrdiff_t>(last)}, taken);
     }
     paintEdgeLabels(painter, strip, look, above, true);
     paintEdgeLabels(painter, strip, look, below, false);
@@ -226,15 +258,19 @@ void paintEmptyText(QPainter& painter, const Strip& strip, const Look& look) {
     const double line = painter.fontMetrics().height() + 3;
     const bool both = rect.height() > 2 * line && !strip.emptySentence.isEmpty();
     const double top = rect.center().y() - (both ? line : line / 2);
+    const QString headline = painter.fontMetrics().elidedText(strip.emptyHeadline, Qt::ElideRight, static_cast<int>(rect.width()) - 12);
+    const double width = painter.fontMetrics().horizontalAdvance(headline);
+    const QRectF sentenceBox(rect.left() + 6, top + line, rect.width() - 12, rect.bottom() - top - line);
+    painter.fillRect(QRectF(rect.center().x() - width / 2 - 4, top, width + 8, line), look.theme.plot);
     painter.setPen(look.theme.tx);
-    painter.drawText(QRectF(rect.left() + 6, top, rect.width() - 12, line), Qt::AlignCenter,
-                     painter.fontMetrics().elidedText(strip.emptyHeadline, Qt::ElideRight, static_cast<int>(rect.width()) - 12));
+    painter.drawText(QRectF(rect.left() + 6, top, rect.width() - 12, line), Qt::AlignCenter, headline);
     if (!both)
         return;
+    constexpr int kFlags = Qt::AlignHCenter | Qt::AlignTop | Qt::TextWordWrap;
     painter.setFont(look.caption);
+    painter.fillRect(painter.boundingRect(sentenceBox, kFlags, strip.emptySentence).adjusted(-4, 0, 4, 2), look.theme.plot);
     painter.setPen(look.theme.tx2);
-    painter.drawText(QRectF(rect.left() + 6, top + line, rect.width() - 12, rect.bottom() - top - line),
-                     Qt::AlignHCenter | Qt::AlignTop | Qt::TextWordWrap, strip.emptySentence);
+    painter.drawText(sentenceBox, kFlags, strip.emptySentence);
 }
 
 void paintTitle(QPainter& painter, const Strip& strip, const Look& look, double cursor, bool compact) {

@@ -266,6 +266,9 @@ void PlotStack::Private::updateTickCounts(std::size_t index) {
                           made.rect->margins().bottom();
     made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY ? 22 : 28)), 2, 8));
     made.right->setTickCount(made.y->tickCount());
+    made.y->setTopRoom(std::clamp(4 / height, 0.0, 0.2));
+    made.right->setTopRoom(made.y->topRoom());
+    made.x->setWhole(look.kind == XKind::Step);
     const double labelPx = scaled(controller, look.kind == XKind::WallTime ? 110 : options.smallMultiples ? 62 : 95);
     made.x->setTickCount(std::clamp(static_cast<int>(width / labelPx), 1, 12));
 }

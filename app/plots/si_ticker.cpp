@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plots/si_ticker.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -17,8 +18,10 @@ constexpr std::array kTimeSteps{kSecondUs / 10,  kSecondUs / 2,   kSecondUs,    
 } // namespace
 
 double SiTicker::getTickStep(const QCPRange& range) {
-    if (!m_time)
-        return m_step = QCPAxisTicker::getTickStep(range);
+    if (!m_time) {
+        m_step = QCPAxisTicker::getTickStep(range);
+        return m_step = m_whole && m_step != std::floor(m_step) ? std::max(1.0, std::floor(m_step)) : m_step;
+    }
     const double wanted = range.size() / std::max(1, tickCount());
     for (double step : kTimeSteps)
         if (step >= wanted)
@@ -27,7 +30,11 @@ double SiTicker::getTickStep(const QCPRange& range) {
 }
 
 QVector<double> SiTicker::createTickVector(double tickStep, const QCPRange& range) {
-    return m_log ? logTicks(range) : QCPAxisTicker::createTickVector(tickStep, range);
+    QVector<double> ticks = m_log ? logTicks(range) : QCPAxisTicker::createTickVector(tickStep, range);
+    const double highest = m_log ? range.upper * std::pow(range.lower / range.upper, m_topRoom) : range.upper - m_topRoom * range.size();
+    if (m_topRoom > 0)
+        ticks.erase(std::remove_if(ticks.begin(), ticks.end(), [highest](double tick) { return tick > highest; }), ticks.end());
+    return ticks;
 }
 
 /// The densest of a few sets of mantissas that keeps to the wanted number of ticks; linear ticks within less than a factor of two.

@@ -16,6 +16,10 @@ public:
     void setLabel(Label label) { m_label = std::move(label); }
     void setTimeAxis(bool on) { m_time = on; } // values are microseconds
     void setLog(bool on) { m_log = on; }
+    void setWhole(bool on) { m_whole = on; } // steps are whole numbers
+    /// Ticks within this share of the top are left out: their labels would run into the title above.
+    void setTopRoom(double share) { m_topRoom = share; }
+    [[nodiscard]] double topRoom() const { return m_topRoom; }
     void setUnit(double unit) { m_unit = unit; }
 
 protected:
@@ -29,6 +33,8 @@ private:
     Label m_label;
     bool m_time = false;
     bool m_log = false;
+    bool m_whole = false;
+    double m_topRoom = 0;
     double m_unit = 1;
     double m_step = 1; // of the last vector, for the labels' decimals
 };
