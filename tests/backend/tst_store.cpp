@@ -9,6 +9,7 @@
 #include <random>
 
 #include <csignal>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +197,7 @@ private slots:
     void outcomesSettleCommandsOnce();
     void recordsComeBack();
     void killedWriterLosesNothingCommitted();
+    void aFullDiskLosesNothing();
     void refusesForeignAndNewerFiles();
 };
 
@@ -585,6 +587,44 @@ void TestStore::killedWriterLosesNothingCommitted() {
                 return;
         }
     }
+}
+
+void TestStore::aFullDiskLosesNothing() {
+    QTemporaryDir dir;
+    auto store = openStore(dir);
+    const AttemptKey key{"r", 1};
+    addAttempt(*store, key);
+    const std::vector<Point> points = randomPoints(30'000, 41);
+    // Files may not grow beyond this: to SQLite the disk is full. The signal that comes with it is not wanted.
+    const auto before = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit small{400'000, limit.rlim_max};
+    int refusals = 0;
+    std::uint64_t sequence = 0;
+    for (std::size_t at = 0; at < points.size(); at += 500) {
+        std::vector<TelemetryBatch> batches = {
+            batchOf(key, ++sequence, {{"x", {points.begin() + static_cast<std::ptrdiff_t>(at), points.begin() + static_cast<std::ptrdiff_t>(at + 500)}}})};
+        if (at % 3000 == 1500)
+            setrlimit(RLIMIT_FSIZE, &small);
+        auto done = store->ingest(batches);
+        setrlimit(RLIMIT_FSIZE, &limit);
+        if (!done) {
+            ++refusals;
+            QVERIFY(done.error().code == ErrorCode::ResourceExhausted);
+            done = store->ingest(batches); // there is space again
+        }
+        QVERIFY2(done && done->front().stored, done ? "not stored" : done.error().text().c_str());
+    }
+    std::signal(SIGXFSZ, before);
+    QVERIFY(refusals > 0);
+    for (const std::uint32_t buckets : {0u, 100u}) {
+        compareLevel(query(*store, ask(key, "x", buckets)).at(0), points);
+        if (QTest::currentTestFailed())
+            return;
+    }
+    store = openStore(dir);
+    compareLevel(query(*store, ask(key, "x", 0)).at(0), points);
 }
 
 void TestStore::refusesForeignAndNewerFiles() {
