@@ -157,8 +157,10 @@ private:
 };
 
 /// CLI11 explains itself over several lines; an error here is one.
-std::string oneLine(const CLI::ParseError& error) {
+std::string oneLine(const CLI::App& app, const CLI::ParseError& error) {
     std::string text = error.what();
+    if (const auto rest = app.remaining(); app.get_subcommands().empty() && !rest.empty())
+        text = "there is no subcommand “" + rest.front() + "”";
     std::replace(text.begin(), text.end(), '\n', ' ');
     return text;
 }
@@ -173,7 +175,7 @@ int run(std::vector<std::string> arguments, const Terminal& terminal) {
     } catch (const CLI::Success& success) { // --help, --version
         return line.app().exit(success, terminal.out, terminal.err);
     } catch (const CLI::ParseError& error) {
-        terminal.err << "telehelmctl: " << oneLine(error) << " (see telehelmctl --help)\n";
+        terminal.err << "telehelmctl: " << oneLine(line.app(), error) << " (see telehelmctl --help)\n";
         return kUsage;
     }
     Arguments& parsed = line.arguments();
