@@ -21,6 +21,7 @@ LiveArea::LiveArea(Session& session, ThemeController& theme, RunSlots& runSlots,
     setDockOptions(QMainWindow::AllowTabbedDocks | QMainWindow::AllowNestedDocks);
     setCorner(Qt::BottomLeftCorner, Qt::BottomDockWidgetArea);
     m_page = new LivePage(theme, session, this);
+    m_page->setMinimumWidth(640); // the toolbar may be cut before the docks are
     setCentralWidget(m_page);
     m_runsDock = new RunsDock(session, theme, m_runs, runSlots, this);
     m_seriesDock = new SeriesDock(session, theme, m_series, this);

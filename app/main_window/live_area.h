@@ -26,6 +26,7 @@ public:
     [[nodiscard]] SeriesModel& series() { return m_series; }
     void restoreDefaultLayout();
     bool restoreLayout(const QByteArray& state); // false: not a layout of this window
+    [[nodiscard]] bool wasShown() const { return m_shown; }
     void showSeries(const QString& series);      // unhides and selects it
 
 protected:

@@ -211,7 +211,7 @@ QString MainWindow::layoutKey() const {
 
 void MainWindow::saveLayout() {
     m_settings.setValue(QStringLiteral("window/geometry"), saveGeometry());
-    if (!m_layoutAddress.isEmpty())
+    if (!m_layoutAddress.isEmpty() && m_live->wasShown()) // sizes of a page never shown mean nothing
         m_settings.setValue(layoutKey(), m_live->saveState());
 }
 

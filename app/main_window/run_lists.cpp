@@ -140,6 +140,7 @@ void SwatchDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option
         place.adjust(m_kind == Kind::Runs ? 22 : 24, 0, 0, 0);
     } else if (m_kind == Kind::Series) {
         role = TextRole::TableNumber;
+        place.setLeft(option.rect.left() + 2);
         colour = index.column() == SeriesModel::AtCursor && !selected ? (hidden ? t.tx3 : t.tx) : selected ? t.accentTx : quiet;
     } else {
         colour = selected ? t.accentTx : quiet;
@@ -210,7 +211,7 @@ SeriesDock::SeriesDock(Session& session, ThemeController& theme, SeriesModel& mo
     view->header()->setSectionResizeMode(SeriesModel::Name, QHeaderView::Stretch);
     for (const int column : {SeriesModel::AtCursor, SeriesModel::Latest}) {
         view->header()->setSectionResizeMode(column, QHeaderView::Fixed);
-        view->header()->resizeSection(column, column == SeriesModel::AtCursor ? 66 : 74);
+        view->header()->resizeSection(column, 64);
     }
     view->onMiddleClick = [&model](const QModelIndex& index) {
         const auto series = index.data(SeriesModel::SeriesRole).toString();
