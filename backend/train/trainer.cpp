@@ -76,7 +76,7 @@ Trainer::Boundary Trainer::boundary() {
 }
 
 Word Trainer::exchange() {
-    Word word = m_desk.word(m_step + 1);
+    Word word = m_mesh.world().rank() == 0 ? m_desk.word(m_step + 1) : Word{}; // only rank 0 gives orders
     word[Word::Signal] = m_options.stopRequested() ? 1 : 0;
     word[Word::Busy] = m_writer.busy() ? 1 : 0;
     m_mesh.world().allReduce(std::span(word.fields), comm::Reduce::Max);
