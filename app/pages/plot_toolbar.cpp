@@ -207,10 +207,22 @@ void PlotToolbar::setRange(plots::XKind kind, double from, double to) {
     m_kind = kind;
     m_from = from;
     m_to = to;
-    if (!m_range->hasFocus() || !m_range->isModified())
+    if (!m_range->hasFocus() || !m_range->isModified()) {
         m_range->setText(plots::rangeText(kind, from, to));
+        fitRange();
+    }
     m_range->setProperty("state", QVariant());
     m_range->style()->polish(m_range);
+}
+
+/// As wide as its text, and never narrower than five-digit steps, so that it does not twitch while following.
+void PlotToolbar::fitRange() {
+    const QFontMetrics metrics = m_range->fontMetrics();
+    const int wanted = std::max(metrics.horizontalAdvance(m_range->text()), metrics.horizontalAdvance(QStringLiteral("29,500 – 44,500"))) + 20;
+    if (wanted == m_range->width())
+        return;
+    m_range->setFixedWidth(wanted);
+    fitWords();
 }
 
 void PlotToolbar::readRangeField() {
@@ -244,6 +256,10 @@ void PlotToolbar::setStale(bool on) {
 
 void PlotToolbar::resizeEvent(QResizeEvent* event) {
     QWidget::resizeEvent(event);
+    fitWords();
+}
+
+void PlotToolbar::fitWords() {
     for (int level = 0; level <= 3; ++level) { // words go first where there is no room for them
         compact(level);
         if (layout()->sizeHint().width() <= width())
@@ -259,8 +275,6 @@ void PlotToolbar::compact(int level) {
     m_slider->setFixedWidth(level < 3 ? 96 : 60);
     for (QToolButton* button : {m_envelope, m_events, m_references, m_logY, m_reset})
         button->setToolButtonStyle(level < 2 ? Qt::ToolButtonTextBesideIcon : Qt::ToolButtonIconOnly);
-    m_range->setFixedWidth(m_range->fontMetrics().horizontalAdvance(level < 3 ? QStringLiteral("Nov 16 05:00 – Nov 16") : QStringLiteral("29,500 – 44,500")) +
-                           (level < 3 ? 4 : 14));
 }
 
 void PlotToolbar::restyle() {
@@ -277,8 +291,9 @@ void PlotToolbar::restyle() {
     m_smoothingValue->setFont(m_theme.font(TextRole::TableNumber));
     m_smoothingValue->setFixedWidth(m_smoothingValue->fontMetrics().horizontalAdvance(QStringLiteral("0.0000")));
     m_range->setFont(m_theme.font(TextRole::TableNumber));
+    fitRange();
     m_level = -1;
-    compact(0);
+    fitWords();
     m_back->setFixedWidth(28);
     m_forward->setFixedWidth(28);
     showSmoothing();

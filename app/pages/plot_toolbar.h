@@ -72,6 +72,8 @@ private:
     void addSeparator(QHBoxLayout& layout);
     QToolButton* addButton(QHBoxLayout& layout, const char* icon, const QString& text, const QString& tip, bool checkable);
     void showSmoothing();
+    void fitWords();
+    void fitRange();
     void readRangeField();
     void restyle();
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include <QPainterPath>
 
@@ -21,36 +22,37 @@ const std::array<QVector<qreal>, 4>& referenceDashes() {
     return dashes;
 }
 
-/// Rectangles that a label must not cover: the curves' points near the right and left end, and labels set before.
-bool touchesCurve(const Strip& strip, const QRectF& box) {
+/// How much a label at `box` would cover: samples of the curves, and very much more for another label or for the border.
+double covered(const Strip& strip, const QRectF& box, const std::vector<QRectF>& taken) {
+    constexpr double kNever = 1e6;
+    double cost = strip.frame.rect.contains(box) ? 0 : kNever;
+    for (const QRectF& other : taken)
+        cost += other.intersects(box) ? kNever : 0;
     for (const Curve& curve : strip.curves) {
-        const double from = strip.frame.xAt(box.left()), to = strip.frame.xAt(box.right());
-        const auto [first, last] = visibleSamples(curve, from, to);
+        const auto [first, last] = visibleSamples(curve, strip.frame.xAt(box.left()), strip.frame.xAt(box.right()));
         for (std::size_t i = first; i < last; ++i)
             if (const double y = strip.frame.yPx(curve.y[i]); y > box.top() - 2 && y < box.bottom() + 2)
-                return true;
+                ++cost;
     }
-    return false;
+    return cost;
 }
 
-bool free(const Strip& strip, const QRectF& box, const std::vector<QRectF>& taken) {
-    for (const QRectF& other : taken)
-        if (other.intersects(box))
-            return false;
-    return strip.frame.rect.contains(box) && !touchesCurve(strip, box);
-}
-
-/// Right above the line, right below, left above, left below; the first free one.
-QRectF placeLabel(const Strip& strip, double y, const QSizeF& size, const std::vector<QRectF>& taken) {
+/// Right above the upper line, right below the lower one, then further left; the place that covers least, the first of equals.
+QRectF placeLabel(const Strip& strip, double upper, double lower, const QSizeF& size, const std::vector<QRectF>& taken) {
     const QRectF& rect = strip.frame.rect;
     const double right = rect.right() - 3 - size.width(), left = rect.left() + 4;
-    const double middle = rect.center().x() - size.width() / 2;
-    for (double x : {right, left, middle})
-        for (double top : {y - size.height() - 1, y + 1})
-            if (const QRectF box({x, top}, size); free(strip, box, taken))
-                return box;
-    const double top = std::clamp(y - size.height() - 1, rect.top(), rect.bottom() - size.height());
-    return {{right, top}, size};
+    QRectF best;
+    double least = std::numeric_limits<double>::infinity();
+    for (double x : {right, left, (left + right) / 2})
+        for (double top : {upper - size.height() - 1, lower + 1}) {
+            const QRectF box({x, top}, size);
+            if (const double cost = covered(strip, box, taken); cost < least) {
+                least = cost;
+                best = box;
+            }
+        }
+    best.moveTop(std::clamp(best.top(), rect.top(), std::max(rect.top(), rect.bottom() - size.height())));
+    return best;
 }
 
 void haloText(QPainter& painter, const QRectF& box, const QString& text, const QColor& colour, const QColor& halo) {
@@ -72,28 +74,20 @@ void paintReferenceLine(QPainter& painter, const Strip& strip, const Look& look,
     painter.drawLine(QPointF(strip.frame.rect.left(), y), QPointF(strip.frame.rect.right(), y));
 }
 
-/// One label for one line or for several close ones, in as many rows as the width asks for.
+/// One label for one line or for several close ones: their names, or how many they are and where.
 void paintReferenceLabel(QPainter& painter, const Strip& strip, const Look& look, const std::vector<const ReferenceLine*>& lines,
                          std::vector<QRectF>& taken) {
-    const double most = strip.frame.rect.width() * 0.8, rowHeight = painter.fontMetrics().ascent() + 2;
-    QStringList rows{lines.front()->label};
-    for (std::size_t i = 1; i < lines.size(); ++i) {
-        const QString longer = rows.back() + QStringLiteral(", ") + lines[i]->label;
-        if (painter.fontMetrics().horizontalAdvance(longer) <= most)
-            rows.back() = longer;
-        else
-            rows << lines[i]->label;
-    }
-    double width = 0;
-    for (const QString& row : rows)
-        width = std::max<double>(width, painter.fontMetrics().horizontalAdvance(row));
-    const QRectF box = placeLabel(strip, strip.frame.yPx(lines.front()->value), {width, rowHeight * static_cast<double>(rows.size())}, taken);
+    QString text = lines.front()->label;
+    for (std::size_t i = 1; i < lines.size(); ++i)
+        text += QStringLiteral(", ") + lines[i]->label;
+    if (lines.size() > 2 && painter.fontMetrics().horizontalAdvance(text) > strip.frame.rect.width() * 0.8)
+        text = QObject::tr("%1 models, %2 – %3")
+                   .arg(lines.size())
+                   .arg(valueText(strip.spec.format, lines.back()->value), valueText(strip.spec.format, lines.front()->value));
+    const QSizeF size(painter.fontMetrics().horizontalAdvance(text), painter.fontMetrics().ascent() + 2);
+    const QRectF box = placeLabel(strip, strip.frame.yPx(lines.front()->value), strip.frame.yPx(lines.back()->value), size, taken);
     taken.push_back(box);
-    for (qsizetype i = 0; i < rows.size(); ++i) {
-        const double advance = painter.fontMetrics().horizontalAdvance(rows[i]);
-        haloText(painter, {box.right() - advance, box.top() + static_cast<double>(i) * rowHeight, advance, rowHeight}, rows[i], look.theme.tx2,
-                 look.theme.plot);
-    }
+    haloText(painter, box, text, look.theme.tx2, look.theme.plot);
 }
 
 /// References beyond the border keep a word and an arrow at it, in one row.
@@ -212,8 +206,8 @@ void paintGaps(QPainter& painter, const Strip& strip, const Look& look, const st
 }
 
 void paintReferences(QPainter& painter, const Strip& strip, const Look& look) {
-    if (!look.references)
-        return;
+    if (!look.references || (strip.empty() && !strip.emptyHeadline.isEmpty()))
+        return; // words stand there
     std::vector<const ReferenceLine*> above, below, inside;
     for (const ReferenceLine& line : strip.references)
         (line.value > strip.frame.yHigh ? above : line.value < strip.frame.yLow ? below : inside).push_back(&line);

@@ -264,7 +264,7 @@ void PlotStack::Private::updateTickCounts(std::size_t index) {
     const double around = scaled(controller, options.smallMultiples ? 0 : hasLane ? 42 : 20);
     const double height = (canvas->viewport().height() - around) * strip.spec.heightShare / shares - made.rect->margins().top() -
                           made.rect->margins().bottom();
-    made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY ? 22 : 28)), 2, 8));
+    made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY ? 22 : options.smallMultiples ? 24 : height < 110 ? 16 : 28)), 2, 8));
     made.right->setTickCount(made.y->tickCount());
     made.y->setTopRoom(std::clamp(4 / height, 0.0, 0.2));
     made.right->setTopRoom(made.y->topRoom());
