@@ -27,6 +27,8 @@ public:
     [[nodiscard]] std::vector<StepRow> take();
     /// All that is left, when the run has ended.
     [[nodiscard]] std::vector<StepRow> takeAll();
+    /// The oldest row waiting does not follow the last one shown: something between them has not come.
+    [[nodiscard]] bool hasHole() const { return !m_rows.empty() && m_rows.begin()->first > m_lastShown + 1; }
     void startAt(std::uint32_t attempt, std::int64_t lastShown);
     [[nodiscard]] std::uint32_t attempt() const { return m_attempt; }
     [[nodiscard]] std::int64_t lastShown() const { return m_lastShown; }

@@ -68,6 +68,7 @@ private:
         for (const ipc::SeriesBlock& block : news.batch.series)
             for (const ipc::Point& point : block.points)
                 m_table.add(news.batch.key, block.name, point);
+        m_gap = m_gap || m_table.hasHole();
         if (m_gap)
             return; // the repair, which comes next, brings the rows in order
         show(m_table.take());

@@ -378,7 +378,7 @@ private slots:
             if (step % 2 == 0)
                 m_publisher->publish(news);
             else
-                m_publisher->publish(News{}); // another run's; keeps the numbers of this one
+                m_publisher->publish(News{}); // no run's: this one hears nothing of the step
             QTest::qWait(20);
         }
         {
