@@ -16,11 +16,12 @@ QString tr(const char* text) { return QCoreApplication::translate("Readout", tex
 
 constexpr double kStepTimeSmoothing = 0.9;
 
-/// "352.4" and "k", for a value whose unit stands small beside it.
+/// "352.4" and "k", for a value whose unit stands small beside it: four figures, so that it visibly moves.
 std::pair<QString, QString> scaledCount(double value) {
-    const QString shown = text::tokens(value);
-    const auto space = shown.indexOf(QLatin1Char(' '));
-    return space < 0 ? std::pair(shown, QString()) : std::pair(shown.left(space), shown.mid(space + 1));
+    for (const auto& [factor, unit] : {std::pair(1e12, "T"), {1e9, "B"}, {1e6, "M"}, {1e3, "k"}})
+        if (value >= factor)
+            return {text::fixed(value / factor, value < 10 * factor ? 2 : 1), QString::fromLatin1(unit)};
+    return {text::fixed(value, 0), {}};
 }
 
 QString shortRate(double lr) { // "1.5e-5"
