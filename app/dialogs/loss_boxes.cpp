@@ -105,7 +105,7 @@ void LossBoxes::setLoss(const RestartLoss& loss) {
     const bool known = loss.wallSeconds >= 0;
     const double hours = loss.wallSeconds / 3600.0 * loss.ranks;
     set(2, known ? text::duration(loss.wallSeconds) : QString(QChar(0x2013)), loss.sinceUs > 0 ? tr("since %1").arg(text::utcShort(loss.sinceUs)) : QStringLiteral(" "));
-    set(3, known ? (hours >= 100 ? text::count(qint64(hours)) : text::fixed(hours, hours >= 10 ? 1 : 2)) : QString(QChar(0x2013)), text::counted(loss.ranks, tr("rank"), tr("ranks")));
+    set(3, known ? (hours >= 100 ? text::count(qint64(hours)) : text::fixed(hours, hours >= 10 ? 1 : hours >= 0.1 ? 2 : 3)) : QString(QChar(0x2013)), text::counted(loss.ranks, tr("rank"), tr("ranks")));
     m_filled = true;
 }
 

@@ -55,7 +55,7 @@ std::optional<EventWords> wordsOf(const ipc::Event& event) {
         const auto reason = event.facts.find("reason");
         return EventWords{tr("End"), reason == event.facts.end() ? tr("attempt ended") : QString::fromStdString(reason->second)};
     }
-    case ipc::EventKind::CheckpointSaved: return EventWords{tr("Checkpoint"), event.step >= 0 ? tr("%1 saved").arg(text::count(event.step)) : tr("saved")};
+    case ipc::EventKind::CheckpointSaved: return EventWords{tr("Checkpoint"), tr("saved")};
     case ipc::EventKind::CheckpointDamaged: return EventWords{tr("Checkpoint"), tr("damaged")};
     case ipc::EventKind::RankFailed: return EventWords{tr("Rank"), tr("failed")};
     case ipc::EventKind::HeartbeatLost: return EventWords{tr("Heartbeat"), tr("lost")};
@@ -99,6 +99,10 @@ std::optional<AuditEntry> auditEntry(const ipc::Event& event) {
     entry.key = QStringLiteral("event/%1").arg(event.id);
     entry.wallUs = event.wallUs;
     entry.step = event.step;
+    const auto ownStep = event.facts.find("step"); // a checkpoint's: the event may come a step later
+    if (event.kind == ipc::EventKind::CheckpointSaved && ownStep != event.facts.end()) {
+        entry.step = QString::fromStdString(ownStep->second).toLongLong();
+    }
     const auto author = event.facts.find("author");
     entry.who = author == event.facts.end() ? QStringLiteral("telehelmd") : QString::fromStdString(author->second);
     entry.action = words->action;

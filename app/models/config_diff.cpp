@@ -168,7 +168,9 @@ std::vector<DiffLine> parseDiff(const QString& text) {
     std::vector<DiffLine> lines;
     for (const QString& raw : text.split(QLatin1Char('\n'), Qt::SkipEmptyParts)) {
         const bool signedLine = raw.startsWith(kAdd) || raw.startsWith(kDrop);
-        lines.push_back({signedLine ? raw[0] : QChar(kKeep), signedLine ? raw.mid(1).trimmed() : raw.trimmed()});
+        const QString words = signedLine ? raw.mid(1).trimmed() : raw.trimmed();
+        const bool header = words.startsWith(QLatin1Char('[')); // a new table: its keys are the change
+        lines.push_back({signedLine && !header ? raw[0] : QChar(kKeep), words});
     }
     return lines;
 }

@@ -12,6 +12,9 @@ namespace telehelm::app {
 
 namespace {
 
+/// Passes over a domain: two decimals while they matter.
+QString epochsText(double epochs) { return epochs >= 1000 ? text::count(std::llround(epochs)) : text::fixed(epochs, 2); }
+
 QString percentText(qint64 hundredthsOfPercent) { return text::fixed(double(hundredthsOfPercent) / 100.0, 2); }
 
 } // namespace
@@ -210,8 +213,8 @@ QString MixtureModel::cell(const Row& row, int rowNumber, int column) const {
     case New: return percentText(row.draft);
     case Change: return text::withSign(double(row.draft - row.current) / 100.0, 2);
     case TokensSeen: return text::tokens(double(row.info.tokensSeen));
-    case EpochsDone: return text::fixed(epochsDone(rowNumber), 2);
-    case EpochsAtEnd: return text::fixed(epochsAtEnd(rowNumber, true), 2);
+    case EpochsDone: return epochsText(epochsDone(rowNumber));
+    case EpochsAtEnd: return epochsText(epochsAtEnd(rowNumber, true));
     default: return {};
     }
 }

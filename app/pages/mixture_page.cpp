@@ -24,12 +24,28 @@
 
 namespace telehelm::app {
 
+namespace {
+
+/// Its widget fills it down to the widget's minimum height. (A resizable QScrollArea would ask for the preferred height where labels wrap.)
+class FillingScrollArea : public QScrollArea {
+public:
+    using QScrollArea::QScrollArea;
+
+protected:
+    void resizeEvent(QResizeEvent* event) override {
+        widget()->resize(viewport()->width(), std::max(viewport()->height(), widget()->minimumHeight()));
+        QScrollArea::resizeEvent(event);
+    }
+};
+
+} // namespace
+
 MixturePage::MixturePage(Session& session, ThemeController& theme, QWidget* parent)
     : QWidget(parent), m_session(session), m_theme(theme), m_effects(session) {
     setObjectName(QStringLiteral("page"));
     auto* left = new QVBoxLayout;
     left->setSpacing(1);
-    left->addWidget(buildDomains(), 5);
+    left->addWidget(buildDomains());
     left->addWidget(buildChanges(), 2);
     left->addWidget(buildProjection(), 3);
     auto* parts = new QWidget(this);
@@ -39,9 +55,8 @@ MixturePage::MixturePage(Session& session, ThemeController& theme, QWidget* pare
     row->setSpacing(1);
     row->addLayout(left, 1011);
     row->addWidget(buildRight(), 529);
-    auto* scroll = new QScrollArea(this);
+    auto* scroll = new FillingScrollArea(this);
     scroll->setFrameShape(QFrame::NoFrame);
-    scroll->setWidgetResizable(true);
     scroll->setWidget(parts);
     auto* all = new QVBoxLayout(this);
     all->setContentsMargins(0, 0, 0, 0);
@@ -222,7 +237,7 @@ void MixturePage::draftChanged() {
     m_epochs->setRows(std::move(epochs), now, m_model.tokensAtApply(), m_model.tokensAtEnd());
     m_hint->setText(worst < 0 ? QString()
                               : tr("%1 would be read <span style=\"color:%3\">%2</span> times by the end of the run; above 4 epochs repeated data helps little")
-                                    .arg(QString::fromStdString(m_model.domain(worst).name), text::fixed(m_model.epochsAtEnd(worst, true), 2), m_theme.theme().warn.name()));
+                                    .arg(QString::fromStdString(m_model.domain(worst).name), m_model.index(worst, MixtureModel::EpochsAtEnd).data().toString(), m_theme.theme().warn.name()));
 }
 
 void MixturePage::exportCsv() {

@@ -64,6 +64,8 @@ QWidget* MixturePage::buildDomains() {
     buttons->addWidget(m_lock);
     buttons->addWidget(m_reset);
     buttons->addWidget(m_hint, 1);
+    m_table->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum); // the total stands right under the last domain
+    m_domains->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
     m_domains->content()->addWidget(m_table, 1);
     m_domains->content()->addLayout(buttons);
     connect(m_normalise, &QPushButton::clicked, this, [this] {

@@ -198,11 +198,12 @@ void CurveChart::paintCurve(QPainter& painter, const ChartFrame& frame) const {
 
 void CurveChart::paintMeans(QPainter& painter, const ChartFrame& frame) const {
     painter.setFont(m_theme.font(TextRole::Caption));
+    const bool markAtRight = m_mark && frame.px(m_mark->x) > frame.rect.center().x() + 20; // its label would meet the right mean's
     for (const auto& mean : m_means) {
         const double y = frame.py(mean.value);
         painter.setPen(QPen(m_theme.theme().tx, 1, Qt::DashLine));
         painter.drawLine(QPointF(frame.px(mean.from), y), QPointF(frame.px(mean.to), y));
-        const QRectF place(frame.rect.left() + 8, frame.rect.top() + (mean.atRight ? 4 : 26), frame.rect.width() - 16, 18);
+        const QRectF place(frame.rect.left() + 8, frame.rect.top() + (mean.atRight && !markAtRight ? 4 : 26), frame.rect.width() - 16, 18);
         painter.drawText(place, Qt::AlignVCenter | (mean.atRight ? Qt::AlignRight : Qt::AlignLeft), mean.label);
     }
 }

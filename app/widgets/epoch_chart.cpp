@@ -70,7 +70,7 @@ void EpochChart::paintEvent(QPaintEvent*) {
     if (frame.y.to > kMany) {
         painter.setPen(QPen(colours.warn, 1, Qt::DashLine));
         painter.drawLine(QPointF(frame.rect.left(), frame.py(kMany)), QPointF(frame.rect.right(), frame.py(kMany)));
-        painter.setPen(colours.tx2);
+        painter.setPen(frame.py(kMany) < frame.rect.bottom() - 12 ? colours.tx2 : QColor(Qt::transparent)); // no room at the foot
         painter.drawText(QRectF(frame.rect.left() + 4, frame.py(kMany) - 17, frame.rect.width() - 12, 16), Qt::AlignRight | Qt::AlignVCenter,
                          tr("4 epochs: repeated data helps little beyond this"));
     }
@@ -106,7 +106,7 @@ void EpochChart::paintLegend(QPainter& painter, const QRectF& plot, double highe
         lowest = y + 15;
         painter.fillRect(QRectF(plot.right() + 6, y + 7, 8, 2.5), m_theme.theme().slot(static_cast<int>(order[i])));
         painter.setPen(m_theme.theme().tx);
-        const QString label = QFontMetricsF(painter.font()).elidedText(row.name, Qt::ElideRight, 104) + QLatin1Char(' ') + text::fixed(row.endDraft, 2);
+        const QString label = QFontMetricsF(painter.font()).elidedText(row.name, Qt::ElideRight, 104) + QLatin1Char(' ') + (row.endDraft >= 1000 ? text::count(std::llround(row.endDraft)) : text::fixed(row.endDraft, 2));
         painter.drawText(QRectF(plot.right() + 18, y, 148, 16), Qt::AlignLeft | Qt::AlignVCenter, label);
     }
 }

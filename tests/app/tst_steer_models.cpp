@@ -165,7 +165,7 @@ void TestSteerModels::auditPrinted() {
         }
     }
     model.setEntries(std::move(entries));
-    QCOMPARE(printed(model), QStringLiteral("Nov 19 12:23 | 37,000 | telehelmd | Checkpoint | 37,000 saved | Checkpoint of step 37,000 saved and verified\n"
+    QCOMPARE(printed(model), QStringLiteral("Nov 19 12:23 | 37,000 | telehelmd | Checkpoint | saved | Checkpoint of step 37,000 saved and verified\n"
                                             "Nov 18 20:43 | 33,240 | operator-1 | Restart | applied | 更换 NCCL 网络配置，修复跨机房通信抖动\n"
                                             "Nov 18 20:43 | 33,240 | operator-1 | Pause | applied | Save first, then change the network settings\n"
                                             "Nov 18 09:05 | 30,500 | operator-1 | Mixture | applied | 提高代码和知识类数据比例，按第二阶段计划执行\n"
