@@ -115,9 +115,10 @@ void LiveArea::showSeries(const QString& series) {
     m_seriesDock->select(series);
 }
 
-bool LiveArea::restoreLayout(const QByteArray& state) {
-    m_restored = restoreState(state);
-    return m_restored;
+void LiveArea::restoreLayout(const QByteArray& state) {
+    m_layout = state; // for the first show, where that is still to come
+    if (m_shown)
+        restoreState(state);
 }
 
 void LiveArea::resizeEvent(QResizeEvent* event) {
@@ -139,9 +140,9 @@ void LiveArea::showEvent(QShowEvent* event) {
     QMainWindow::showEvent(event);
     if (std::exchange(m_shown, true))
         return;
-    // Docks take sizes only once the window has its own; a layout restored before that stays.
+    // Docks take sizes only once the window has its own.
     QTimer::singleShot(0, this, [this] {
-        if (!m_restored)
+        if (m_layout.isEmpty() || !restoreState(m_layout))
             sizeDocks();
     });
 }

@@ -3,6 +3,7 @@
 // GUI thread only.
 #pragma once
 
+#include <QByteArray>
 #include <QMainWindow>
 #include <QSet>
 
@@ -25,7 +26,7 @@ public:
     [[nodiscard]] EventsDock* eventsDock() const { return m_eventsDock; }
     [[nodiscard]] SeriesModel& series() { return m_series; }
     void restoreDefaultLayout();
-    bool restoreLayout(const QByteArray& state); // false: not a layout of this window
+    void restoreLayout(const QByteArray& state);
     [[nodiscard]] bool wasShown() const { return m_shown; }
     void showSeries(const QString& series);      // unhides and selects it
 
@@ -48,7 +49,8 @@ private:
     SeriesDock* m_seriesDock;
     EventsDock* m_eventsDock;
     bool m_collapsed = false; // the left docks, because the window is narrow
-    bool m_shown = false, m_restored = false;
+    bool m_shown = false;
+    QByteArray m_layout; // as saved
     QSet<QString> m_seen; // runs whose first visibility is settled
 };
 

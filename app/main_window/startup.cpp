@@ -57,7 +57,8 @@ Startup::Startup(const CommandLine& line, Session& session, MainWindow& window, 
         m_window.startPage()->showDemoProgress({});
         m_session.setFocusedRun(run);
         m_window.showPage(m_line.page.value_or(Page::Live));
-        m_window.notify(ipc::Severity::Info, tr("The run %1 and its daemon go on when this window is closed. Stop ends the run.").arg(run));
+        if (!m_line.stopOnExit)
+            m_window.notify(ipc::Severity::Info, tr("The run %1 and its daemon go on when this window is closed. Stop ends the run.").arg(run));
     });
 }
 
