@@ -25,7 +25,9 @@ PlotStack::PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool
     connect(&theme, &ThemeController::changed, this, [this] { d->restyle(); });
 }
 
-PlotStack::~PlotStack() = default;
+PlotStack::~PlotStack() {
+    delete d->canvas; // before the data that its painters and its mouse handlers look at
+}
 
 void PlotStack::setCurves(int strip, std::vector<Curve> curves) {
     d->strips.at(static_cast<std::size_t>(strip)).curves = std::move(curves);
