@@ -26,8 +26,10 @@ Sample sampleAt(const Curve& curve, std::size_t i) {
 void grow(Column& column, const Sample& sample) {
     if (!std::isnan(sample.y))
         column.y = sample.y;
-    column.lo = std::fmin(column.lo, sample.lo); // fmin and fmax pass NaN over
-    column.hi = std::fmax(column.hi, sample.hi);
+    if (sample.lo < column.lo || std::isnan(column.lo)) // a NaN sample changes nothing
+        column.lo = sample.lo;
+    if (sample.hi > column.hi || std::isnan(column.hi))
+        column.hi = sample.hi;
 }
 
 } // namespace
@@ -55,11 +57,14 @@ std::vector<Column> toColumns(const Curve& curve, const Frame& frame) {
         return columns;
     }
     columns.reserve(width + 2);
-    double current = -std::numeric_limits<double>::infinity();
+    constexpr double kFarPx = 16000;
+    const double scale = frame.rect.width() / (frame.to - frame.from), offset = frame.rect.left() - frame.from * scale;
+    int current = -1;
     for (std::size_t i = first; i < last; ++i) {
-        const double px = std::floor(frame.xPx(curve.x[i]));
+        // Shifted to positive numbers, where a cast rounds down: this loop sees every visible sample.
+        const int px = static_cast<int>(std::clamp(curve.x[i] * scale + offset, -kFarPx, kFarPx) + kFarPx);
         if (px != current) {
-            columns.push_back({px + 0.5, kNan, kNan, kNan});
+            columns.push_back({px - kFarPx + 0.5, kNan, kNan, kNan});
             current = px;
         }
         grow(columns.back(), sampleAt(curve, i));
@@ -78,8 +83,12 @@ std::pair<double, double> valueSpan(const Curve& curve, double from, double to, 
                 high = std::fmax(high, sample.hi);
             continue;
         }
-        low = std::fmin(std::fmin(low, sample.lo), sample.y);
-        high = std::fmax(std::fmax(high, sample.hi), sample.y);
+        for (const double value : {sample.lo, sample.hi, sample.y}) {
+            if (value < low || std::isnan(low))
+                low = value;
+            if (value > high || std::isnan(high))
+                high = value;
+        }
     }
     if (std::isnan(low) != std::isnan(high))
         low = high;

@@ -44,6 +44,10 @@ bool inRepairedGap(double x, const std::vector<Gap>& gaps) {
     return std::any_of(gaps.begin(), gaps.end(), [x](const Gap& gap) { return gap.repaired && x > gap.from && x <= gap.to; });
 }
 
+bool isDense(const std::vector<Column>& columns) {
+    return columns.size() > 2 && columns.back().px - columns.front().px < 4.0 * static_cast<double>(columns.size());
+}
+
 /// Runs of columns without a break, handed to `draw` as polylines.
 template <typename Draw>
 void forEachStretch(const std::vector<Column>& columns, const Frame& frame, Draw draw) {
@@ -84,6 +88,12 @@ void paintLine(QPainter& painter, const Strip& strip, const Look& look, const Cu
     std::vector<Column> columns = toColumns(curve, strip.frame);
     painter.setBrush(Qt::NoBrush);
     painter.setPen(linePen(look, curve));
+    if (isDense(columns)) { // joins cannot be seen there, and round ones cost most of a replot
+        QPen pen = painter.pen();
+        pen.setJoinStyle(Qt::BevelJoin);
+        pen.setCapStyle(Qt::FlatCap);
+        painter.setPen(pen);
+    }
     if (gaps.empty()) {
         forEachStretch(columns, strip.frame, [&](const QPolygonF& line) { drawStretch(painter, line); });
     } else {
@@ -103,17 +113,35 @@ void paintLine(QPainter& painter, const Strip& strip, const Look& look, const Cu
         paintCircles(painter, columns, strip, look, curve);
 }
 
+void fillArea(QPainter& painter, QPolygonF upper, const QPolygonF& lower, const QColor& fill) {
+    for (auto it = lower.crbegin(); it != lower.crend(); ++it)
+        upper << *it;
+    painter.setPen(Qt::NoPen);
+    painter.setBrush(fill);
+    painter.drawPolygon(upper);
+}
+
+void fillBars(QPainter& painter, const std::vector<Column>& columns, const Frame& frame, const QColor& fill) {
+    painter.setRenderHint(QPainter::Antialiasing, false);
+    for (const Column& column : columns)
+        if (!std::isnan(column.lo)) {
+            const double top = clampPx(std::floor(frame.yPx(column.hi))), bottom = clampPx(std::ceil(frame.yPx(column.lo)));
+            painter.fillRect(QRectF(std::floor(column.px), top, 1, std::max(1.0, bottom - top)), fill);
+        }
+    painter.setRenderHint(QPainter::Antialiasing);
+}
+
 void paintEnvelope(QPainter& painter, const Strip& strip, const Look& look, const Curve& curve) {
     const std::vector<Column> columns = toColumns(curve, strip.frame);
+    const QColor fill = runColour(look, curve, curve.focused ? 0.26 : 0.15);
+    const bool bars = columns.size() > 2 && columns[2].px - columns[1].px == 1.0; // one bar a pixel is exact, and much cheaper
+    if (bars)
+        fillBars(painter, columns, strip.frame, fill);
     QPolygonF upper, lower;
     const auto flush = [&] {
         if (upper.size() > 1) {
-            QPolygonF area = upper;
-            for (auto it = lower.crbegin(); it != lower.crend(); ++it)
-                area << *it;
-            painter.setPen(Qt::NoPen);
-            painter.setBrush(runColour(look, curve, curve.focused ? 0.26 : 0.15));
-            painter.drawPolygon(area);
+            if (!bars)
+                fillArea(painter, upper, lower, fill);
             painter.setBrush(Qt::NoBrush);
             painter.setPen(QPen(runColour(look, curve, curve.focused ? 0.55 : 0.20), 0.5));
             painter.drawPolyline(upper);
