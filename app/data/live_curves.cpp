@@ -10,14 +10,14 @@ namespace telehelm::app {
 namespace {
 
 constexpr double kOpen = std::numeric_limits<double>::infinity();
-constexpr int kWindowMs = 60;   // a wheel turn is one question
+constexpr int kWindowMs = 60; // a wheel turn is one question
 constexpr int kChangedMs = 50;
 constexpr int kRetryMs = 2000;
 constexpr std::size_t kLongTail = 256;
-constexpr std::size_t kLostTail = 8192;    // live points kept while the window looks elsewhere
+constexpr std::size_t kLostTail = 8192; // live points kept while the window looks elsewhere
 constexpr std::size_t kReceivedSteps = 20000;
 constexpr std::size_t kGaps = 50;
-constexpr double kMargin = 0.5;            // asked beyond each border, in window widths: panning finds its curve there
+constexpr double kMargin = 0.5; // asked beyond each border, in window widths: panning finds its curve there
 
 ipc::Point firstPoint(const ipc::TelemetryBatch& batch) {
     ipc::Point first{std::numeric_limits<std::int64_t>::max(), 0, 0, 0};
@@ -37,7 +37,9 @@ std::int64_t clampToInt(double value) {
 
 LiveCurves::LiveCurves(Session& session, std::vector<std::string> names, QObject* parent)
     : QObject(parent), m_session(session), m_names(std::move(names)), m_to(kOpen) {
-    for (auto [timer, ms] : {std::pair(&m_windowTimer, kWindowMs), {&m_changedTimer, kChangedMs}, {&m_retryTimer, kRetryMs},
+    for (auto [timer, ms] : {std::pair(&m_windowTimer, kWindowMs),
+                             {&m_changedTimer, kChangedMs},
+                             {&m_retryTimer, kRetryMs},
                              {&m_repairTimer, kRetryMs}}) {
         timer->setSingleShot(true);
         timer->setInterval(ms);
@@ -121,10 +123,14 @@ bool LiveCurves::matches(const std::string& name) const {
 }
 
 double LiveCurves::along(const ipc::Point& point) const {
-    return static_cast<double>(m_axis == ipc::Axis::Step ? point.step : m_axis == ipc::Axis::Tokens ? point.tokens : point.wallUs);
+    return static_cast<double>(m_axis == ipc::Axis::Step     ? point.step
+                               : m_axis == ipc::Axis::Tokens ? point.tokens
+                                                             : point.wallUs);
 }
 
-double LiveCurves::newestAlong(const RunState& state) const { return state.newest.attempt > 0 ? along(state.newest.point) : 0; }
+double LiveCurves::newestAlong(const RunState& state) const {
+    return state.newest.attempt > 0 ? along(state.newest.point) : 0;
+}
 
 // ---------------------------------------------------------------- questions
 
@@ -147,7 +153,8 @@ bool LiveCurves::enough(const RunState& state) const {
     const double end = std::isinf(m_to) ? newest : m_to;
     if (m_from < state.answered->from || (!state.answered->openEnd && end > state.answered->to))
         return false;
-    const bool sampled = std::any_of(state.tracks.begin(), state.tracks.end(), [](const auto& track) { return track.second.sampled(); });
+    const bool sampled =
+        std::any_of(state.tracks.begin(), state.tracks.end(), [](const auto& track) { return track.second.sampled(); });
     return !sampled || (end - m_from) * 2 >= state.span;
 }
 
@@ -349,7 +356,7 @@ void LiveCurves::openGap(RunState& state, const ipc::News& news) {
     const ipc::Point after = firstPoint(news.batch);
     const SeriesTrack::TailPoint& before = state.newestLive;
     if (before.attempt != news.batch.key.attempt || after.step < before.point.step)
-        return; // another attempt began meanwhile: history alone can tell
+        return;                                                  // another attempt began meanwhile: history alone can tell
     if (state.gaps.size() >= kGaps && state.gaps.front().closed) // what is not counted yet stays
         state.gaps.erase(state.gaps.begin());
     state.gaps.push_back({++m_lastGap, before.point, after, 0, false, false});
@@ -372,7 +379,9 @@ void LiveCurves::touch() {
 
 // ---------------------------------------------------------------- what is known
 
-std::vector<CurveData> LiveCurves::curves(const QString& run, const std::string& name) const { return curvesOn(run, name, m_axis); }
+std::vector<CurveData> LiveCurves::curves(const QString& run, const std::string& name) const {
+    return curvesOn(run, name, m_axis);
+}
 
 std::vector<CurveData> LiveCurves::curvesOn(const QString& run, const std::string& name, ipc::Axis axis) const {
     const auto it = m_runs.find(run.toStdString());

@@ -53,10 +53,10 @@ public:
     [[nodiscard]] const ipc::Point* latest(const QString& run, const std::string& name) const;
     [[nodiscard]] double newestX(const QString& run) const; // NaN: no point yet
     [[nodiscard]] const std::vector<NewsGap>& gaps(const QString& run) const;
-    [[nodiscard]] bool loading(const QString& run) const;   // the first answer is still out
+    [[nodiscard]] bool loading(const QString& run) const; // the first answer is still out
 
 signals:
-    void changed();     // at most 20/s
+    void changed(); // at most 20/s
     void newSteps(int count);
     void gapsChanged();
 
@@ -67,13 +67,13 @@ private:
     };
     struct RunState {
         std::map<std::string, SeriesTrack> tracks;
-        std::optional<Window> answered;     // what the tracks' history covers
-        double span = 0;                    // of the view it was asked for
-        JobId job = 0;                      // in flight
-        bool again = false;                 // ask once more after the answer
-        bool gapOpen = false;               // noteRepaired() is owed
-        bool gapAsked = false;              // and the query in flight will settle it
-        SeriesTrack::TailPoint newest; // of any series; attempt 0: none yet
+        std::optional<Window> answered;    // what the tracks' history covers
+        double span = 0;                   // of the view it was asked for
+        JobId job = 0;                     // in flight
+        bool again = false;                // ask once more after the answer
+        bool gapOpen = false;              // noteRepaired() is owed
+        bool gapAsked = false;             // and the query in flight will settle it
+        SeriesTrack::TailPoint newest;     // of any series; attempt 0: none yet
         SeriesTrack::TailPoint newestLive; // that the news brought
         std::size_t attempts = 0;
         std::map<std::int64_t, quint32> received; // live points per step, to count what a gap lost

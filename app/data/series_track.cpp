@@ -76,7 +76,8 @@ void SeriesTrack::append(std::uint32_t attempt, const ipc::Point& point) {
 }
 
 bool SeriesTrack::sampled() const {
-    return std::any_of(m_effective.begin(), m_effective.end(), [](const ipc::SeriesSegment& segment) { return segment.level > 0; });
+    return std::any_of(m_effective.begin(), m_effective.end(),
+                       [](const ipc::SeriesSegment& segment) { return segment.level > 0; });
 }
 
 /// Last step of an attempt that history has told; −1 for none.

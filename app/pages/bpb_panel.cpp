@@ -42,9 +42,10 @@ void BpbPanel::buildHeader() {
     m_title = new QLabel(tr("Bits per byte"), m_header);
     m_remark = new QLabel(tr("validation, lower is better"), m_header);
     m_remark->setProperty("role", "quiet");
-    m_header->setToolTip(tr("Bits per byte on text that was never trained on. The lines of Llama2, Llama3, Qwen1.5 and Tele-FLM are from "
-                            "tables 5 and 6 of the Tele-FLM report: measured on other text of the same domain, so they show where one could "
-                            "come to, not a contest."));
+    m_header->setToolTip(
+        tr("Bits per byte on text that was never trained on. The lines of Llama2, Llama3, Qwen1.5 and Tele-FLM are from "
+           "tables 5 and 6 of the Tele-FLM report: measured on other text of the same domain, so they show where one could "
+           "come to, not a contest."));
     layout->addWidget(m_title);
     layout->addSpacing(10);
     layout->addWidget(m_remark);
@@ -70,7 +71,8 @@ void BpbPanel::rebuild(BpbLanguage language, const std::vector<QString>& domains
     target.cells = bpbCells(language, domains);
     std::vector<plots::StripSpec> specs;
     for (const BpbCell& cell : target.cells)
-        specs.push_back({cell.domain.isEmpty() ? tr("Weighted mean") : cell.domain, {}, plots::ValueFormat::Bpb, false, 1, false});
+        specs.push_back(
+            {cell.domain.isEmpty() ? tr("Weighted mean") : cell.domain, {}, plots::ValueFormat::Bpb, false, 1, false});
     if (target.stack) {
         m_stacks->removeWidget(target.stack);
         target.stack->deleteLater();
@@ -118,8 +120,7 @@ void BpbPanel::setCurves(const CurvesOf& curvesOf) {
             target->stack->setCurves(static_cast<int>(i), curvesOf(target->cells[i].series()));
 }
 
-template <typename F>
-void BpbPanel::forEachStack(F action) {
+template <typename F> void BpbPanel::forEachStack(F action) {
     action(*m_english.stack);
     action(*m_chinese.stack);
 }
@@ -191,7 +192,9 @@ void BpbPanel::valuesAt(double x, const std::function<void(const QString& series
                     sink(value.id, value.value);
 }
 
-PlotStack* BpbPanel::stack(BpbLanguage language) const { return side(language).stack; }
+PlotStack* BpbPanel::stack(BpbLanguage language) const {
+    return side(language).stack;
+}
 
 void BpbPanel::restyle() {
     m_header->setFixedHeight(32 * m_theme.textScale() / 100);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Bits per byte of each validation domain as small multiples beside the published models' lines (design.md, section 3). GUI thread.
+// Bits per byte of each validation domain as small multiples beside the published models' lines (design.md, section 3). GUI
+// thread.
 #pragma once
 
 #include <functional>
@@ -57,9 +58,10 @@ private:
     void restoreState(Side& side);
     void restyle();
     [[nodiscard]] Side& side(BpbLanguage language) { return language == BpbLanguage::English ? m_english : m_chinese; }
-    [[nodiscard]] const Side& side(BpbLanguage language) const { return language == BpbLanguage::English ? m_english : m_chinese; }
-    template <typename F>
-    void forEachStack(F action);
+    [[nodiscard]] const Side& side(BpbLanguage language) const {
+        return language == BpbLanguage::English ? m_english : m_chinese;
+    }
+    template <typename F> void forEachStack(F action);
 
     ThemeController& m_theme;
     ReferenceTables m_tables;

@@ -78,7 +78,8 @@ std::optional<double> placeOf(const ipc::Event& event, const ipc::RunInfo& run, 
 
 } // namespace
 
-std::vector<plots::Flag> flagsOf(const std::vector<ipc::Event>& events, const ipc::RunInfo& run, plots::XKind kind, const Theme& theme) {
+std::vector<plots::Flag> flagsOf(const std::vector<ipc::Event>& events, const ipc::RunInfo& run, plots::XKind kind,
+                                 const Theme& theme) {
     std::vector<plots::Flag> flags;
     for (const ipc::Event& event : events) {
         const auto sign = event.key.run == run.run ? signOf(event) : std::nullopt;
@@ -88,8 +89,8 @@ std::vector<plots::Flag> flagsOf(const std::vector<ipc::Event>& events, const ip
         QString text = QString::fromStdString(event.text);
         if (event.step >= 0)
             text = QCoreApplication::translate("live", "Step %1: %2").arg(plots::groupedText(event.step), text);
-        flags.push_back({event.id, *x, sign->letter, colourOf(event, *sign, theme), sign->severe && event.severity == ipc::Severity::Critical,
-                         text});
+        flags.push_back({event.id, *x, sign->letter, colourOf(event, *sign, theme),
+                         sign->severe && event.severity == ipc::Severity::Critical, text});
     }
     return flags;
 }

@@ -34,13 +34,15 @@ constexpr double kOpen = std::numeric_limits<double>::infinity();
 
 std::vector<std::string> liveNames() {
     namespace s = ipc::series;
-    return {s::kTrainLoss, s::kValidLoss, s::kGradNorm, s::kTokensPerS, s::kMfu, s::kLearningRate, s::kStepMs, s::kBpb, "bpb/*", "valid/loss/*"};
+    return {s::kTrainLoss,    s::kValidLoss, s::kGradNorm, s::kTokensPerS, s::kMfu,
+            s::kLearningRate, s::kStepMs,    s::kBpb,      "bpb/*",        "valid/loss/*"};
 }
 
 } // namespace
 
 LivePage::LivePage(ThemeController& theme, Session& session, QWidget* parent)
-    : QWidget(parent), m_theme(theme), m_session(session), m_curves(session, liveNames()), m_whole(session, {ipc::series::kTrainLoss}) {
+    : QWidget(parent), m_theme(theme), m_session(session), m_curves(session, liveNames()),
+      m_whole(session, {ipc::series::kTrainLoss}) {
     m_curves.setCountsRepairs(true);
     m_curves.setSmoothing(kDefaultSmoothing);
     m_whole.setSmoothing(kOverviewSmoothing);
@@ -78,10 +80,11 @@ void LivePage::buildPlots() {
     auto* layout = new QVBoxLayout(m_plots);
     layout->setContentsMargins(0, 0, 0, 0);
     layout->setSpacing(0);
-    std::vector<plots::StripSpec> strips{{tr("Loss"), tr("nats/token"), ValueFormat::Loss, false, 41, true},
-                                         {tr("Gradient norm"), {}, ValueFormat::GradNorm, true, 23.5, true},
-                                         {tr("Throughput"), tr("tokens/s · right axis MFU"), ValueFormat::Count, false, 20, false},
-                                         {tr("Learning rate"), {}, ValueFormat::LearningRate, false, 15.5, false}};
+    std::vector<plots::StripSpec> strips{
+        {tr("Loss"), tr("nats/token"), ValueFormat::Loss, false, 41, true},
+        {tr("Gradient norm"), {}, ValueFormat::GradNorm, true, 23.5, true},
+        {tr("Throughput"), tr("tokens/s · right axis MFU"), ValueFormat::Count, false, 20, false},
+        {tr("Learning rate"), {}, ValueFormat::LearningRate, false, 15.5, false}};
     m_stack = new PlotStack(m_theme, std::move(strips), true);
     m_bpb = new BpbPanel(m_theme);
     m_splitter = new QSplitter(Qt::Horizontal, m_plots);
@@ -130,7 +133,8 @@ void LivePage::connectToolbar() {
 
 void LivePage::connectPlots() {
     connect(m_stack, &PlotStack::xRangeChanged, this, &LivePage::userRange);
-    connect(m_stack, &PlotStack::historyChanged, this, [this] { m_toolbar->setHistory(m_stack->canGoBack(), m_stack->canGoForward()); });
+    connect(m_stack, &PlotStack::historyChanged, this,
+            [this] { m_toolbar->setHistory(m_stack->canGoBack(), m_stack->canGoForward()); });
     connect(m_stack, &PlotStack::plotWidthChanged, this, &LivePage::updateBuckets);
     connect(m_stack, &PlotStack::cursorMoved, this, &LivePage::moveCursor);
     connect(m_stack, &PlotStack::flagClicked, this, &LivePage::flagClicked);
@@ -192,7 +196,8 @@ void LivePage::addKeys() {
     key(Qt::Key_BracketRight, [this] { m_toolbar->stepSmoothing(1); });
     key(QKeySequence::Undo, [this] { m_stack->back(); });
     key(QKeySequence(Qt::CTRL | Qt::Key_Y), [this] { m_stack->forward(); });
-    key(Qt::Key_Space, [this] { setSeriesHidden(QStringLiteral("train/loss"), !m_hidden.contains(QStringLiteral("train/loss"))); });
+    key(Qt::Key_Space,
+        [this] { setSeriesHidden(QStringLiteral("train/loss"), !m_hidden.contains(QStringLiteral("train/loss"))); });
 }
 
 // ---------------------------------------------------------------- ranges

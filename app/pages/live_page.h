@@ -86,8 +86,8 @@ private:
     void showEmptyTexts();
     [[nodiscard]] std::vector<plots::Curve> curvesOf(const QString& series, bool smoothed, bool envelope) const;
     void setXKind(plots::XKind kind);
-    void setRange(double from, double to);     // everywhere
-    void userRange(double from, double to);    // the user chose it: Follow may end
+    void setRange(double from, double to);  // everywhere
+    void userRange(double from, double to); // the user chose it: Follow may end
     void followNewest();
     void resetAll();
     void arrange();
@@ -111,7 +111,7 @@ private:
     bool m_following = true;
     std::optional<double> m_span; // followed window's width; none: the whole run
     int m_missedSteps = 0;
-    QTimer m_flagTimer;           // a burst of events is one redraw
+    QTimer m_flagTimer; // a burst of events is one redraw
 
     QStackedLayout* m_pages = nullptr;
     QLabel* m_noRun = nullptr;

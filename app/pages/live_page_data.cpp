@@ -49,7 +49,9 @@ QString inAbout(double seconds) {
 
 } // namespace
 
-const ipc::RunInfo* LivePage::focused() const { return m_session.run(m_run); }
+const ipc::RunInfo* LivePage::focused() const {
+    return m_session.run(m_run);
+}
 
 void LivePage::setShownRuns(std::vector<ShownRun> runs) {
     m_shown = std::move(runs);
@@ -98,7 +100,8 @@ std::vector<Curve> LivePage::curvesOf(const QString& series, bool smoothed, bool
     std::vector<ShownRun> runs = m_shown;
     if (std::none_of(runs.begin(), runs.end(), [this](const ShownRun& run) { return run.run == m_run; }))
         runs.insert(runs.begin(), {m_run, 0});
-    std::stable_partition(runs.begin(), runs.end(), [this](const ShownRun& run) { return run.run == m_run; }); // first in the titles
+    std::stable_partition(runs.begin(), runs.end(),
+                          [this](const ShownRun& run) { return run.run == m_run; }); // first in the titles
     for (const ShownRun& run : runs)
         for (CurveData& data : m_curves.curves(run.run, series.toStdString())) {
             Curve curve;
@@ -174,7 +177,8 @@ void LivePage::showOverview() {
 
 void LivePage::showFlags() {
     const ipc::RunInfo* run = focused();
-    const std::vector<plots::Flag> flags = run ? flagsOf(m_session.events(), *run, m_kind, m_theme.theme()) : std::vector<plots::Flag>{};
+    const std::vector<plots::Flag> flags =
+        run ? flagsOf(m_session.events(), *run, m_kind, m_theme.theme()) : std::vector<plots::Flag>{};
     m_stack->setFlags(flags);
     m_bpb->setFlags(flags);
     m_overview->setFlags(flags);
@@ -213,7 +217,8 @@ void LivePage::showEmptyTexts() {
         return;
     const bool loading = m_curves.loading(m_run);
     const QString headline = loading ? tr("Loading history") : tr("No points yet");
-    const QString sentence = loading ? tr("The backend is asked for the steps of %1.").arg(m_run) : tr("The first step has not finished.");
+    const QString sentence =
+        loading ? tr("The backend is asked for the steps of %1.").arg(m_run) : tr("The first step has not finished.");
     for (int strip : {kLoss, kNorm, kThroughput, kRate})
         m_stack->setEmptyText(strip, strip == kLoss ? headline : QString(), sentence);
     const qint64 step = run->newest() ? run->newest()->step : 0;
@@ -309,7 +314,11 @@ bool LivePage::writeExport(const QString& format, const QString& path) {
 QString LivePage::csvOfView() const {
     QString text;
     QTextStream out(&text);
-    out << "run,series," << (m_kind == XKind::Step ? "step" : m_kind == XKind::Tokens ? "tokens" : "wall_us") << ",value,smoothed,min,max\n";
+    out << "run,series,"
+        << (m_kind == XKind::Step     ? "step"
+            : m_kind == XKind::Tokens ? "tokens"
+                                      : "wall_us")
+        << ",value,smoothed,min,max\n";
     out.setRealNumberPrecision(12);
     QStringList runs{m_run};
     for (const ShownRun& shown : m_shown)
@@ -321,8 +330,8 @@ QString LivePage::csvOfView() const {
             for (std::size_t i = 0; !curves.empty() && i < curves.front().x.size(); ++i) {
                 const CurveData& curve = curves.front();
                 if (curve.x[i] >= m_from && curve.x[i] <= m_to)
-                    out << run << ',' << QString::fromStdString(name) << ',' << static_cast<qint64>(curve.x[i]) << ',' << curve.raw[i] << ','
-                        << curve.y[i] << ',' << curve.lo[i] << ',' << curve.hi[i] << '\n';
+                    out << run << ',' << QString::fromStdString(name) << ',' << static_cast<qint64>(curve.x[i]) << ','
+                        << curve.raw[i] << ',' << curve.y[i] << ',' << curve.lo[i] << ',' << curve.hi[i] << '\n';
             }
         }
     return text;

@@ -22,15 +22,19 @@ namespace telehelm::app {
 
 namespace {
 
-constexpr double kShortest = 0.25;       // steps; the slider's first notch
+constexpr double kShortest = 0.25; // steps; the slider's first notch
 constexpr double kMost = 0.999;
 constexpr int kNotches = 200;
 
-double longest() { return halfLife(kMost); }
+double longest() {
+    return halfLife(kMost);
+}
 
 } // namespace
 
-double halfLife(double smoothing) { return smoothing > 0 ? std::log(0.5) / std::log(smoothing) : 0; }
+double halfLife(double smoothing) {
+    return smoothing > 0 ? std::log(0.5) / std::log(smoothing) : 0;
+}
 
 double smoothingAt(double position) {
     if (position <= 0)
@@ -72,7 +76,8 @@ void PlotToolbar::addAxisSegments(QHBoxLayout& layout) {
     auto* segments = new QHBoxLayout;
     segments->setSpacing(0);
     m_axis = new QButtonGroup(this);
-    const std::array<std::pair<QString, const char*>, 3> kinds{{{tr("Step"), "first"}, {tr("Tokens"), "true"}, {tr("Wall time"), "last"}}};
+    const std::array<std::pair<QString, const char*>, 3> kinds{
+        {{tr("Step"), "first"}, {tr("Tokens"), "true"}, {tr("Wall time"), "last"}}};
     for (int i = 0; i < 3; ++i) {
         auto* button = new QToolButton(this);
         button->setText(kinds[static_cast<std::size_t>(i)].first);
@@ -107,7 +112,8 @@ void PlotToolbar::addSmoothing(QHBoxLayout& layout) {
     });
 }
 
-QToolButton* PlotToolbar::addButton(QHBoxLayout& layout, const char* icon, const QString& text, const QString& tip, bool checkable) {
+QToolButton* PlotToolbar::addButton(QHBoxLayout& layout, const char* icon, const QString& text, const QString& tip,
+                                    bool checkable) {
     auto* button = new QToolButton(this);
     button->setText(text);
     button->setToolTip(tip);
@@ -121,7 +127,8 @@ QToolButton* PlotToolbar::addButton(QHBoxLayout& layout, const char* icon, const
 }
 
 void PlotToolbar::addToggles(QHBoxLayout& layout) {
-    m_envelope = addButton(layout, "envelope", tr("Envelope"), tr("Show the smallest and largest value of each pixel column (E)"), true);
+    m_envelope =
+        addButton(layout, "envelope", tr("Envelope"), tr("Show the smallest and largest value of each pixel column (E)"), true);
     m_events = addButton(layout, "flag", tr("Events"), tr("Show checkpoints and other events (V)"), true);
     m_references = addButton(layout, "ref", tr("References"), tr("Show the published models' values (G)"), true);
     m_logY = addButton(layout, "log", tr("Log Y"), tr("Show the loss on a logarithmic axis (L)"), true);
@@ -188,16 +195,21 @@ void PlotToolbar::setSmoothing(double weight) {
     showSmoothing();
 }
 
-void PlotToolbar::stepSmoothing(int steps) { m_slider->setValue(m_slider->value() + steps * kNotches / 20); }
+void PlotToolbar::stepSmoothing(int steps) {
+    m_slider->setValue(m_slider->value() + steps * kNotches / 20);
+}
 
-void PlotToolbar::setLogY(bool on) { m_logY->setChecked(on); }
+void PlotToolbar::setLogY(bool on) {
+    m_logY->setChecked(on);
+}
 
 void PlotToolbar::showSmoothing() {
     const double weight = smoothingAt(static_cast<double>(m_slider->value()) / kNotches);
     const QString text = QString::number(weight, 'f', 3);
     m_smoothingValue->setText(text);
-    const QString tip = weight > 0 ? tr("%1, half-life %2 steps ([ and ])").arg(text).arg(halfLife(weight), 0, 'f', halfLife(weight) < 10 ? 1 : 0)
-                                   : tr("0, not smoothed ([ and ])");
+    const QString tip =
+        weight > 0 ? tr("%1, half-life %2 steps ([ and ])").arg(text).arg(halfLife(weight), 0, 'f', halfLife(weight) < 10 ? 1 : 0)
+                   : tr("0, not smoothed ([ and ])");
     m_slider->setToolTip(tip);
     m_smoothingValue->setToolTip(tip);
     m_slider->setAccessibleDescription(tip);
@@ -218,7 +230,8 @@ void PlotToolbar::setRange(plots::XKind kind, double from, double to) {
 /// As wide as its text, and never narrower than five-digit steps, so that it does not twitch while following.
 void PlotToolbar::fitRange() {
     const QFontMetrics metrics = m_range->fontMetrics();
-    const int wanted = std::max(metrics.horizontalAdvance(m_range->text()), metrics.horizontalAdvance(QStringLiteral("29,500 – 44,500"))) + 20;
+    const int wanted =
+        std::max(metrics.horizontalAdvance(m_range->text()), metrics.horizontalAdvance(QStringLiteral("29,500 – 44,500"))) + 20;
     if (wanted == m_range->width())
         return;
     m_range->setFixedWidth(wanted);

@@ -15,12 +15,16 @@ struct Match {
     const char* column;
 };
 
-constexpr std::array kEnglish{Match{"WebText", "webtext"},     Match{"Code", "github"}, Match{"WorldKnowledge", "wikipedia"},
-                              Match{"Book", "book"},           Match{"AcademicPaper", "arxiv"}, Match{"Profession-Math", "arxiv"},
+constexpr std::array kEnglish{Match{"WebText", "webtext"}, Match{"Code", "github"},         Match{"WorldKnowledge", "wikipedia"},
+                              Match{"Book", "book"},       Match{"AcademicPaper", "arxiv"}, Match{"Profession-Math", "arxiv"},
                               Match{"QA", "stackexchange"}};
-constexpr std::array kChinese{Match{"WebText", "webtext"}, Match{"Code", "code"}, Match{"Book", "book"},
-                              Match{"WorldKnowledge", "world_knowledge"}, Match{"QA", "qa"},
-                              Match{"ClassicalChinese", "classical_chinese"}, Match{"Profession-*", "professional"}};
+constexpr std::array kChinese{Match{"WebText", "webtext"},
+                              Match{"Code", "code"},
+                              Match{"Book", "book"},
+                              Match{"WorldKnowledge", "world_knowledge"},
+                              Match{"QA", "qa"},
+                              Match{"ClassicalChinese", "classical_chinese"},
+                              Match{"Profession-*", "professional"}};
 
 /// Model of the table → short name and dash.
 struct Model {
@@ -28,8 +32,8 @@ struct Model {
     const char* label;
     int dash;
 };
-constexpr std::array kModels{Model{"Llama2-70B", "Llama2", 0}, Model{"Llama3-70B", "Llama3", 1}, Model{"Qwen1.5-72B", "Qwen1.5", 2},
-                             Model{"Tele-FLM (52B)", "Tele-FLM", 3}};
+constexpr std::array kModels{Model{"Llama2-70B", "Llama2", 0}, Model{"Llama3-70B", "Llama3", 1},
+                             Model{"Qwen1.5-72B", "Qwen1.5", 2}, Model{"Tele-FLM (52B)", "Tele-FLM", 3}};
 
 bool fits(const Match& match, const QString& domain) {
     const QLatin1String pattern(match.domain);

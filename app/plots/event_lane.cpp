@@ -34,9 +34,8 @@ std::vector<LaneMark> mergeFlags(const std::vector<Flag>& flags, const Frame& la
     for (std::size_t i = 0; i < flags.size(); ++i)
         if (!flags[i].letter.isNull() && flags[i].x >= lane.from && flags[i].x <= lane.to)
             order.push_back(static_cast<int>(i));
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
-        return flags[static_cast<std::size_t>(a)].x < flags[static_cast<std::size_t>(b)].x;
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return flags[static_cast<std::size_t>(a)].x < flags[static_cast<std::size_t>(b)].x; });
     std::vector<LaneMark> marks;
     for (int index : order) {
         const Flag& flag = flags[static_cast<std::size_t>(index)];
@@ -59,7 +58,8 @@ const LaneMark* markAt(const std::vector<LaneMark>& marks, const Frame& lane, co
     return nullptr;
 }
 
-void paintLane(QPainter& painter, const Frame& lane, const Look& look, const std::vector<Flag>& flags, const std::vector<LaneMark>& marks) {
+void paintLane(QPainter& painter, const Frame& lane, const Look& look, const std::vector<Flag>& flags,
+               const std::vector<LaneMark>& marks) {
     painter.setFont(look.caption);
     painter.setPen(look.theme.tx3);
     painter.drawText(QRectF(0, lane.rect.top(), lane.rect.left() - 8, lane.rect.height() - 3), Qt::AlignLeft | Qt::AlignVCenter,

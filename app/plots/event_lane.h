@@ -12,9 +12,9 @@ inline constexpr double kMergePx = 18; // flags closer than this become "+3"
 inline constexpr double kFlagWidth = 16, kFlagHeight = 13;
 
 struct LaneMark {
-    double px = 0;            // pole of the first of them
-    std::vector<int> flags;   // indices into the flags, in order of x
-    int chief = 0;            // the one whose colour and id stand for all: a critical one if there is one
+    double px = 0;          // pole of the first of them
+    std::vector<int> flags; // indices into the flags, in order of x
+    int chief = 0;          // the one whose colour and id stand for all: a critical one if there is one
 };
 
 /// Flags with a letter in the frame, from left to right, merged where they would cover each other.
@@ -23,7 +23,8 @@ struct LaneMark {
 /// The mark under a canvas position; nullptr when there is none.
 [[nodiscard]] const LaneMark* markAt(const std::vector<LaneMark>& marks, const Frame& lane, const QPointF& position);
 
-void paintLane(QPainter& painter, const Frame& lane, const Look& look, const std::vector<Flag>& flags, const std::vector<LaneMark>& marks);
+void paintLane(QPainter& painter, const Frame& lane, const Look& look, const std::vector<Flag>& flags,
+               const std::vector<LaneMark>& marks);
 void paintStepLabel(QPainter& painter, const Frame& lane, const Look& look, double cursor);
 
 } // namespace telehelm::app::plots

@@ -15,7 +15,7 @@ namespace telehelm::app::plots {
 namespace {
 
 constexpr double kHandleWidth = 7, kHandleHeight = 18;
-constexpr double kGrip = 12; // half of a hit target
+constexpr double kGrip = 12;         // half of a hit target
 constexpr double kStartShare = 0.03; // of the run, whose values may be clipped: a first loss would flatten all others
 
 double niceStep(double span, int count) {
@@ -75,7 +75,9 @@ void OverviewStrip::setWindow(double from, double to) {
     update();
 }
 
-void OverviewStrip::describe() { setAccessibleName(tr("Whole run, window %1").arg(rangeText(m_look.kind, m_from, m_to))); }
+void OverviewStrip::describe() {
+    setAccessibleName(tr("Whole run, window %1").arg(rangeText(m_look.kind, m_from, m_to)));
+}
 
 void OverviewStrip::layoutFrame() {
     Frame& frame = m_strip.frame;
@@ -113,8 +115,9 @@ void OverviewStrip::paintAxes(QPainter& painter) const {
     painter.setPen(m_look.theme.tx3);
     painter.drawText(QRectF(8, 0, 200, frame.rect.top()), Qt::AlignLeft | Qt::AlignVCenter, tr("Whole run"));
     painter.setFont(m_look.captionNumber);
-    const double step = m_look.kind == XKind::WallTime ? (frame.to - frame.from) / 6
-                                                       : niceStep(frame.to - frame.from, static_cast<int>(frame.rect.width() / 110));
+    const double step = m_look.kind == XKind::WallTime
+                            ? (frame.to - frame.from) / 6
+                            : niceStep(frame.to - frame.from, static_cast<int>(frame.rect.width() / 110));
     for (double x = std::ceil(frame.from / step) * step; x <= frame.to; x += step) {
         const double px = std::round(frame.xPx(x)) + 0.5;
         painter.setPen(m_look.theme.grid);
@@ -130,7 +133,10 @@ void OverviewStrip::paintAxes(QPainter& painter) const {
             continue; // a log axis crowds its labels at the top
         lastPx = px;
         painter.drawText(QRectF(0, px - 7, frame.rect.left() - 6, 14), Qt::AlignRight | Qt::AlignVCenter,
-                         QString::number(y, 'f', yStep >= 1 ? 0 : yStep >= 0.1 ? 1 : 2));
+                         QString::number(y, 'f',
+                                         yStep >= 1     ? 0
+                                         : yStep >= 0.1 ? 1
+                                                        : 2));
     }
 }
 
@@ -170,7 +176,8 @@ void OverviewStrip::paintWindow(QPainter& painter) const {
     painter.setPen(Qt::NoPen);
     painter.setBrush(m_look.theme.accent);
     for (double x : {box.left(), box.right()})
-        painter.drawRoundedRect(QRectF(x - kHandleWidth / 2, box.center().y() - kHandleHeight / 2, kHandleWidth, kHandleHeight), 2, 2);
+        painter.drawRoundedRect(QRectF(x - kHandleWidth / 2, box.center().y() - kHandleHeight / 2, kHandleWidth, kHandleHeight),
+                                2, 2);
 }
 
 OverviewStrip::Drag OverviewStrip::partAt(const QPointF& position) const {

@@ -14,7 +14,9 @@ namespace {
 
 constexpr double kFarPx = 16000; // keeps the rasteriser away from overflow
 
-double clampPx(double px) { return std::clamp(px, -kFarPx, kFarPx); }
+double clampPx(double px) {
+    return std::clamp(px, -kFarPx, kFarPx);
+}
 
 QColor runColour(const Look& look, const Curve& curve, double opacity) {
     QColor colour = look.theme.slot(curve.slot);
@@ -49,8 +51,7 @@ bool isDense(const std::vector<Column>& columns) {
 }
 
 /// Runs of columns without a break, handed to `draw` as polylines.
-template <typename Draw>
-void forEachStretch(const std::vector<Column>& columns, const Frame& frame, Draw draw) {
+template <typename Draw> void forEachStretch(const std::vector<Column>& columns, const Frame& frame, Draw draw) {
     QPolygonF line;
     for (const Column& column : columns) {
         if (std::isnan(column.y)) {
@@ -72,7 +73,8 @@ void drawStretch(QPainter& painter, const QPolygonF& line) {
         painter.drawPolyline(line);
 }
 
-void paintCircles(QPainter& painter, const std::vector<Column>& columns, const Strip& strip, const Look& look, const Curve& curve) {
+void paintCircles(QPainter& painter, const std::vector<Column>& columns, const Strip& strip, const Look& look,
+                  const Curve& curve) {
     painter.setPen(QPen(runColour(look, curve, curve.superseded ? 0.6 : 1.0), 1.2));
     painter.setBrush(look.theme.plot);
     double lastPx = -100;
@@ -174,7 +176,8 @@ void paintNonFinite(QPainter& painter, const Strip& strip, const Look& look, con
         if (px - lastPx < 6)
             continue;
         lastPx = px;
-        painter.drawPolygon(QPolygonF{{px - 3.5, top}, {px + 3.5, top}, {px + 3.5, top + 5}, {px, top + 8.5}, {px - 3.5, top + 5}});
+        painter.drawPolygon(
+            QPolygonF{{px - 3.5, top}, {px + 3.5, top}, {px + 3.5, top + 5}, {px, top + 8.5}, {px - 3.5, top + 5}});
     }
 }
 
@@ -222,7 +225,10 @@ void paintTag(QPainter& painter, const Strip& strip, const Look& look, const Cur
     painter.setBrush(look.stale ? QBrush(Qt::NoBrush) : QBrush(colour));
     painter.drawPolygon(tag);
     const bool darkText = look.theme.dark || curve.slot % 8 == 1 || curve.slot % 8 == 2;
-    painter.setPen(look.stale ? look.theme.tx2 : look.theme.dark ? look.theme.plot : darkText ? look.theme.tx : QColor(Qt::white));
+    painter.setPen(look.stale        ? look.theme.tx2
+                   : look.theme.dark ? look.theme.plot
+                   : darkText        ? look.theme.tx
+                                     : QColor(Qt::white));
     painter.drawText(QRectF(left + 5, y - 8, width, 16), Qt::AlignCenter, text);
 }
 

@@ -85,13 +85,15 @@ void paintReferenceLabel(QPainter& painter, const Strip& strip, const Look& look
                    .arg(lines.size())
                    .arg(valueText(strip.spec.format, lines.back()->value), valueText(strip.spec.format, lines.front()->value));
     const QSizeF size(painter.fontMetrics().horizontalAdvance(text), painter.fontMetrics().ascent() + 2);
-    const QRectF box = placeLabel(strip, strip.frame.yPx(lines.front()->value), strip.frame.yPx(lines.back()->value), size, taken);
+    const QRectF box =
+        placeLabel(strip, strip.frame.yPx(lines.front()->value), strip.frame.yPx(lines.back()->value), size, taken);
     taken.push_back(box);
     haloText(painter, box, text, look.theme.tx2, look.theme.plot);
 }
 
 /// References beyond the border keep a word and an arrow at it, in one row.
-void paintEdgeLabels(QPainter& painter, const Strip& strip, const Look& look, const std::vector<const ReferenceLine*>& beyond, bool above) {
+void paintEdgeLabels(QPainter& painter, const Strip& strip, const Look& look, const std::vector<const ReferenceLine*>& beyond,
+                     bool above) {
     if (beyond.empty())
         return;
     QString text = above ? QStringLiteral("↑ ") : QStringLiteral("↓ ");
@@ -134,7 +136,8 @@ void paintSwatch(QPainter& painter, const Look& look, const Curve& curve, double
 bool paintLegend(Pen& pen, const Strip& strip, const Look& look, const Curve& curve, double cursor) {
     const CurveValue value = readCurve(curve, cursor);
     const bool none = std::isnan(value.value) && std::isnan(value.smoothed) && curve.x.empty();
-    const bool beyond = !std::isnan(cursor) && !curve.x.empty() && cursor > curve.x.back() + (strip.frame.to - strip.frame.from) * 0.01;
+    const bool beyond =
+        !std::isnan(cursor) && !curve.x.empty() && cursor > curve.x.back() + (strip.frame.to - strip.frame.from) * 0.01;
     if (pen.x + 60 > pen.right)
         return false;
     paintSwatch(pen.painter, look, curve, pen.x, pen.baseline - 4);
@@ -144,7 +147,8 @@ bool paintLegend(Pen& pen, const Strip& strip, const Look& look, const Curve& cu
     const QString words = none || (beyond && !curve.focused) ? QStringLiteral("–") : valueText(strip.spec.format, value.value);
     pen.text(words, look.number, look.theme.tx, 7);
     if (curve.focused && !curve.validation && !value.latest && !curve.lo.empty()) {
-        QString quiet = QObject::tr("min %1, max %2").arg(valueText(strip.spec.format, value.min), valueText(strip.spec.format, value.max));
+        QString quiet =
+            QObject::tr("min %1, max %2").arg(valueText(strip.spec.format, value.min), valueText(strip.spec.format, value.max));
         if (strip.spec.format == ValueFormat::Loss)
             quiet.prepend(QObject::tr("smoothed %1, ").arg(valueText(strip.spec.format, value.smoothed)));
         pen.text(quiet, look.captionNumber, look.theme.tx3, 7);
@@ -185,8 +189,9 @@ void paintBands(QPainter& painter, const Strip& strip) {
 void paintGaps(QPainter& painter, const Strip& strip, const Look& look, const std::vector<Gap>& gaps, bool withLabels) {
     const QRectF& rect = strip.frame.rect;
     for (const Gap& gap : gaps) {
-        const QRectF box(QPointF(std::max(rect.left(), strip.frame.xPx(gap.from)), rect.top()),
-                         QPointF(std::min(rect.right(), std::max(strip.frame.xPx(gap.to), strip.frame.xPx(gap.from) + 2)), rect.bottom()));
+        const QRectF box(
+            QPointF(std::max(rect.left(), strip.frame.xPx(gap.from)), rect.top()),
+            QPointF(std::min(rect.right(), std::max(strip.frame.xPx(gap.to), strip.frame.xPx(gap.from) + 2)), rect.bottom()));
         if (box.width() <= 0)
             continue;
         painter.save();
@@ -221,7 +226,9 @@ void paintReferences(QPainter& painter, const Strip& strip, const Look& look) {
         for (last = first + 1; last < inside.size(); ++last)
             if (strip.frame.yPx(inside[last]->value) - strip.frame.yPx(inside[last - 1]->value) >= kSharedLabelPx)
                 break;
-        paintReferenceLabel(painter, strip, look, {inside.begin() + static_cast<std::ptrdiff_t>(first), inside.begin() + static_cast<std::ptrdiff_t>(last)}, taken);
+        paintReferenceLabel(
+            painter, strip, look,
+            {inside.begin() + static_cast<std::ptrdiff_t>(first), inside.begin() + static_cast<std::ptrdiff_t>(last)}, taken);
     }
     paintEdgeLabels(painter, strip, look, above, true);
     paintEdgeLabels(painter, strip, look, below, false);
@@ -252,7 +259,8 @@ void paintEmptyText(QPainter& painter, const Strip& strip, const Look& look) {
     const double line = painter.fontMetrics().height() + 3;
     const bool both = rect.height() > 2 * line && !strip.emptySentence.isEmpty();
     const double top = rect.center().y() - (both ? line : line / 2);
-    const QString headline = painter.fontMetrics().elidedText(strip.emptyHeadline, Qt::ElideRight, static_cast<int>(rect.width()) - 12);
+    const QString headline =
+        painter.fontMetrics().elidedText(strip.emptyHeadline, Qt::ElideRight, static_cast<int>(rect.width()) - 12);
     const double width = painter.fontMetrics().horizontalAdvance(headline);
     const QRectF sentenceBox(rect.left() + 6, top + line, rect.width() - 12, rect.bottom() - top - line);
     painter.fillRect(QRectF(rect.center().x() - width / 2 - 4, top, width + 8, line), look.theme.plot);

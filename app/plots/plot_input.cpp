@@ -14,8 +14,8 @@ namespace telehelm::app::plots {
 namespace {
 
 constexpr double kWheelZoom = 0.85;
-constexpr double kThinPx = 12;       // a lower rectangle zooms x only
-constexpr qint64 kGestureMs = 600;   // wheel steps closer than this are one step of the history
+constexpr double kThinPx = 12;     // a lower rectangle zooms x only
+constexpr qint64 kGestureMs = 600; // wheel steps closer than this are one step of the history
 
 } // namespace
 
@@ -55,7 +55,7 @@ void PlotStack::Private::press(QMouseEvent& event) {
     dragView = view();
     if (event.button() == Qt::RightButton)
         return contextMenu(event.position().toPoint());
-    drag = event.button() != Qt::LeftButton ? Drag::None
+    drag = event.button() != Qt::LeftButton                                  ? Drag::None
            : dragStrip >= 0 && event.modifiers().testFlag(Qt::ShiftModifier) ? Drag::Rectangle
                                                                              : Drag::Press;
 }

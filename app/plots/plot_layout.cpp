@@ -15,7 +15,9 @@ namespace {
 constexpr int kReplotMs = 100; // data redraws at most ten times a second
 constexpr std::array kLayers{"bands", "crosshair", "references", "envelopes", "curves", "flags", "tags", "cursor"};
 
-double scaled(const ThemeController& controller, double px) { return px * controller.textScale() / 100.0; }
+double scaled(const ThemeController& controller, double px) {
+    return px * controller.textScale() / 100.0;
+}
 
 } // namespace
 
@@ -264,7 +266,11 @@ void PlotStack::Private::updateTickCounts(std::size_t index) {
     const double around = scaled(controller, options.smallMultiples ? 0 : hasLane ? 42 : 20);
     const double height = (canvas->viewport().height() - around) * strip.spec.heightShare / shares - made.rect->margins().top() -
                           made.rect->margins().bottom();
-    made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY ? 22 : options.smallMultiples ? 24 : height < 110 ? 16 : 28)), 2, 8));
+    made.y->setTickCount(std::clamp(static_cast<int>(height / scaled(controller, strip.spec.logY          ? 22
+                                                                                 : options.smallMultiples ? 24
+                                                                                 : height < 110           ? 16
+                                                                                                          : 28)),
+                                    2, 8));
     made.right->setTickCount(made.y->tickCount());
     made.y->setTopRoom(std::clamp(4 / height, 0.0, 0.2));
     made.right->setTopRoom(made.y->topRoom());
@@ -308,7 +314,8 @@ void PlotStack::Private::describe() {
         QString sentence = tr("%1 plot, %2 to %3").arg(strip.spec.title, xText(look.kind, from), xText(look.kind, to));
         for (const Curve& curve : strip.curves)
             if (!curve.superseded && !curve.x.empty())
-                sentence += QStringLiteral(", %1 %2").arg(curve.label, valueText(strip.spec.format, readCurve(curve, cursor).value));
+                sentence +=
+                    QStringLiteral(", %1 %2").arg(curve.label, valueText(strip.spec.format, readCurve(curve, cursor).value));
         sentences << sentence;
     }
     q.setAccessibleName(sentences.join(QStringLiteral("; ")));

@@ -15,7 +15,8 @@ namespace telehelm::app::plots {
 PlotStack::PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool eventLane, QWidget* parent)
     : PlotStack(theme, std::move(strips), eventLane, StackOptions{}, parent) {}
 
-PlotStack::PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool eventLane, const StackOptions& options, QWidget* parent)
+PlotStack::PlotStack(ThemeController& theme, std::vector<StripSpec> strips, bool eventLane, const StackOptions& options,
+                     QWidget* parent)
     : QWidget(parent), d(std::make_unique<Private>(*this, theme)) {
     setFocusPolicy(Qt::StrongFocus);
     d->build(std::move(strips), eventLane, options);
@@ -105,7 +106,9 @@ void PlotStack::setLogY(int strip, bool on) {
     d->scheduleReplot();
 }
 
-bool PlotStack::logY(int strip) const { return d->strips.at(static_cast<std::size_t>(strip)).spec.logY; }
+bool PlotStack::logY(int strip) const {
+    return d->strips.at(static_cast<std::size_t>(strip)).spec.logY;
+}
 
 void PlotStack::setEnvelopeVisible(bool on) {
     d->look.envelope = on;
@@ -140,18 +143,26 @@ void PlotStack::resetY() {
     d->scheduleReplot();
 }
 
-std::pair<double, double> PlotStack::xRange() const { return {d->from, d->to}; }
+std::pair<double, double> PlotStack::xRange() const {
+    return {d->from, d->to};
+}
 
 std::pair<double, double> PlotStack::yRange(int strip) const {
     const Frame& frame = d->strips.at(static_cast<std::size_t>(strip)).frame;
     return {frame.yLow, frame.yHigh};
 }
 
-int PlotStack::plotWidthPx() const { return d->axes.empty() ? 0 : std::max(0, d->axes.front().rect->width()); }
+int PlotStack::plotWidthPx() const {
+    return d->axes.empty() ? 0 : std::max(0, d->axes.front().rect->width());
+}
 
-QRect PlotStack::plotRect(int strip) const { return d->axes.at(static_cast<std::size_t>(strip)).rect->rect(); }
+QRect PlotStack::plotRect(int strip) const {
+    return d->axes.at(static_cast<std::size_t>(strip)).rect->rect();
+}
 
-QWidget* PlotStack::canvas() const { return d->canvas; }
+QWidget* PlotStack::canvas() const {
+    return d->canvas;
+}
 
 void PlotStack::setCursor(double x) {
     if (x == d->cursor || (std::isnan(x) && std::isnan(d->cursor)))
@@ -160,7 +171,9 @@ void PlotStack::setCursor(double x) {
     d->replotCursor();
 }
 
-double PlotStack::cursor() const { return d->cursor; }
+double PlotStack::cursor() const {
+    return d->cursor;
+}
 
 void PlotStack::moveCursorBySamples(int samples) {
     for (const Strip& strip : d->strips)
@@ -202,10 +215,16 @@ void PlotStack::forward() {
         d->show(*view);
 }
 
-bool PlotStack::canGoBack() const { return d->history.canGoBack(); }
-bool PlotStack::canGoForward() const { return d->history.canGoForward(); }
+bool PlotStack::canGoBack() const {
+    return d->history.canGoBack();
+}
+bool PlotStack::canGoForward() const {
+    return d->history.canGoForward();
+}
 
-bool PlotStack::savePng(const QString& path) { return d->canvas->savePng(path, d->canvas->width(), d->canvas->height(), 2.0); }
+bool PlotStack::savePng(const QString& path) {
+    return d->canvas->savePng(path, d->canvas->width(), d->canvas->height(), 2.0);
+}
 
 bool PlotStack::saveSvg(const QString& path) {
     QSvgGenerator generator;
@@ -220,9 +239,13 @@ bool PlotStack::saveSvg(const QString& path) {
     return painter.end();
 }
 
-bool PlotStack::savePdf(const QString& path) { return d->canvas->savePdf(path, d->canvas->width(), d->canvas->height()); }
+bool PlotStack::savePdf(const QString& path) {
+    return d->canvas->savePdf(path, d->canvas->width(), d->canvas->height());
+}
 
-void PlotStack::replotNow() { d->canvas->replot(QCustomPlot::rpImmediateRefresh); }
+void PlotStack::replotNow() {
+    d->canvas->replot(QCustomPlot::rpImmediateRefresh);
+}
 
 void PlotStack::keyPressEvent(QKeyEvent* event) {
     const int stride = event->modifiers().testFlag(Qt::ShiftModifier) ? 10 : 1;

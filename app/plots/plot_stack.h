@@ -47,14 +47,14 @@ public:
     void resetY();
     [[nodiscard]] std::pair<double, double> xRange() const;
     [[nodiscard]] std::pair<double, double> yRange(int strip) const;
-    [[nodiscard]] int plotWidthPx() const;   // of the axis rectangle: how many buckets to ask for
+    [[nodiscard]] int plotWidthPx() const;         // of the axis rectangle: how many buckets to ask for
     [[nodiscard]] QRect plotRect(int strip) const; // of the axis rectangle, in the canvas
-    [[nodiscard]] QWidget* canvas() const;   // for tests that click and grab
+    [[nodiscard]] QWidget* canvas() const;         // for tests that click and grab
 
     // Crosshair: linked plots pass it on to each other; setCursor() does not emit cursorMoved().
     void setCursor(double x);
     [[nodiscard]] double cursor() const;
-    void moveCursorBySamples(int samples); // emits cursorMoved()
+    void moveCursorBySamples(int samples);                                     // emits cursorMoved()
     [[nodiscard]] std::vector<CurveValue> valuesAt(int strip, double x) const; // NaN: newest
 
     // Zoom history; each user zoom goes on it.

@@ -48,7 +48,7 @@ struct Gap {
 struct Flag {
     qint64 id = 0;
     double x = 0;
-    QChar letter;        // 'M', 'R', '×', 'S', …; null: a checkpoint's 3 px square
+    QChar letter; // 'M', 'R', '×', 'S', …; null: a checkpoint's 3 px square
     QColor colour;
     bool filled = false; // critical
     QString text;        // tooltip and accessible name
@@ -77,9 +77,9 @@ struct StackOptions {
 /// What a curve says at one x.
 struct CurveValue {
     QString id, label;
-    double x = 0;                 // of the sample that was found
+    double x = 0; // of the sample that was found
     double value = 0, smoothed = 0, min = 0, max = 0;
-    bool latest = false;          // no cursor: the newest sample
+    bool latest = false; // no cursor: the newest sample
 };
 
 inline constexpr double kNoCursor = std::numeric_limits<double>::quiet_NaN();

@@ -15,7 +15,7 @@ namespace telehelm::app::plots {
 
 struct Strip {
     StripSpec spec;
-    Frame frame; // as of the last layout
+    Frame frame;  // as of the last layout
     QRectF outer; // with title and margins
     std::vector<Curve> curves;
     std::vector<ReferenceLine> references;

@@ -25,8 +25,7 @@ QString fixed(double value, int decimals) {
     return text.replace(QLatin1Char('-'), QChar(0x2212));
 }
 
-template <std::size_t N>
-QString withSuffix(double value, int decimals, const std::array<Suffix, N>& suffixes) {
+template <std::size_t N> QString withSuffix(double value, int decimals, const std::array<Suffix, N>& suffixes) {
     for (const Suffix& suffix : suffixes)
         if (std::abs(value) >= suffix.unit * (1 - 1e-12))
             return fixed(value / suffix.unit, decimals) + QLatin1String(suffix.text);
@@ -57,7 +56,7 @@ QString timeTick(double us, double tickStep) {
         return locale.toString(time, QStringLiteral("HH:mm:ss"));
     if (tickStep < 6 * 3600e6)
         return locale.toString(time, time.time().hour() == 0 && time.time().minute() == 0 ? QStringLiteral("MMM d")
-                                                                                       : QStringLiteral("HH:mm"));
+                                                                                          : QStringLiteral("HH:mm"));
     return locale.toString(time, tickStep < 86400e6 ? QStringLiteral("MMM d HH:mm") : QStringLiteral("MMM d"));
 }
 

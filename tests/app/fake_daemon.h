@@ -88,7 +88,9 @@ struct FakeDaemon {
                 const auto limit = supersededAfter.find(key.attempt);
                 const bool superseded = limit != supersededAfter.end() && point.step > limit->second;
                 const double smoothed = superseded ? point.value : advance(ema, point.value, query.smoothing);
-                const std::int64_t x = query.axis == ipc::Axis::Step ? point.step : query.axis == ipc::Axis::Tokens ? point.tokens : point.wallUs;
+                const std::int64_t x = query.axis == ipc::Axis::Step     ? point.step
+                                       : query.axis == ipc::Axis::Tokens ? point.tokens
+                                                                         : point.wallUs;
                 if (x >= query.from && x <= query.to)
                     (superseded ? old : good).buckets.push_back(bucket(point, smoothed));
             }
@@ -111,17 +113,27 @@ struct FakeDaemon {
 private:
     static bool matches(const ipc::SeriesQuery& query, const std::string& name) {
         for (const std::string& pattern : query.names)
-            if (pattern == name || pattern == "*" || (pattern.ends_with("/*") && name.starts_with(pattern.substr(0, pattern.size() - 1))))
+            if (pattern == name || pattern == "*" ||
+                (pattern.ends_with("/*") && name.starts_with(pattern.substr(0, pattern.size() - 1))))
                 return true;
         return false;
     }
     static ipc::Bucket bucket(const ipc::Point& p, double smoothed) {
         const bool finite = std::isfinite(p.value);
-        return {p.step,  p.step,  p.tokens,
-                p.tokens, p.wallUs, p.wallUs,
-                p.value, p.value, finite ? p.value : INFINITY,
-                finite ? p.value : -INFINITY, finite ? p.value : 0, 1,
-                finite ? 0U : 1U, smoothed};
+        return {p.step,
+                p.step,
+                p.tokens,
+                p.tokens,
+                p.wallUs,
+                p.wallUs,
+                p.value,
+                p.value,
+                finite ? p.value : INFINITY,
+                finite ? p.value : -INFINITY,
+                finite ? p.value : 0,
+                1,
+                finite ? 0U : 1U,
+                smoothed};
     }
 };
 
@@ -157,7 +169,9 @@ public:
         return events;
     }
     Result<ipc::Event> addNote(const ipc::Event&) override { return refuse(); }
-    Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string&) override { return std::vector<ipc::CheckpointInfo>{}; }
+    Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string&) override {
+        return std::vector<ipc::CheckpointInfo>{};
+    }
     Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey&, const std::string&) override {
         return std::vector<ipc::SeriesInfo>{};
     }

@@ -6,8 +6,8 @@
 #include <QSignalSpy>
 #include <QTest>
 
-#include "fake_daemon.h"
 #include "data/live_curves.h"
+#include "fake_daemon.h"
 
 using namespace telehelm;
 using namespace telehelm::app;
@@ -17,11 +17,15 @@ namespace {
 
 const std::string kLoss = "train/loss", kNorm = "train/grad_norm", kOther = "perf/step_ms";
 
-double lossAt(std::int64_t step) { return step == 37 ? std::numeric_limits<double>::quiet_NaN() : 3.0 + std::sin(static_cast<double>(step)); }
+double lossAt(std::int64_t step) {
+    return step == 37 ? std::numeric_limits<double>::quiet_NaN() : 3.0 + std::sin(static_cast<double>(step));
+}
 
-void trainSteps(FakeDaemon& daemon, std::int64_t from, std::int64_t to, const std::function<bool()>& drops, std::uint32_t attempt = 1) {
+void trainSteps(FakeDaemon& daemon, std::int64_t from, std::int64_t to, const std::function<bool()>& drops,
+                std::uint32_t attempt = 1) {
     for (std::int64_t step = from; step <= to; ++step) {
-        daemon.emitPoints(attempt, {{kLoss, {FakeDaemon::pointAt(step, lossAt(step))}}, {kNorm, {FakeDaemon::pointAt(step, 0.2)}}}, drops());
+        daemon.emitPoints(
+            attempt, {{kLoss, {FakeDaemon::pointAt(step, lossAt(step))}}, {kNorm, {FakeDaemon::pointAt(step, 0.2)}}}, drops());
         daemon.emitPoints(attempt, {{kOther, {FakeDaemon::pointAt(step, 15)}}}, drops());
     }
 }
@@ -125,9 +129,7 @@ void TestCurves::droppedFramesAreRepaired() {
     trainSteps(daemon, 51, 51, [] { return false; });
     QTRY_COMPARE(front(curves).x.size(), std::size_t(51));
     for (std::int64_t step = 52; step <= 300; ++step) {
-        trainSteps(daemon, step, step, [&] {
-            return drop(random);
-        });
+        trainSteps(daemon, step, step, [&] { return drop(random); });
         if (step % 10 == 0)
             QTest::qWait(5);
     }
@@ -137,7 +139,8 @@ void TestCurves::droppedFramesAreRepaired() {
     const auto expected = bruteForceEma(301, 0.95);
     for (std::size_t i = 0; i < expected.size(); ++i)
         QVERIFY2(std::abs(curve.y[i] - expected[i]) < 1e-9, qPrintable(QString::number(i)));
-    QTRY_VERIFY(std::all_of(curves.gaps("main").begin(), curves.gaps("main").end(), [](const NewsGap& gap) { return gap.closed; }));
+    QTRY_VERIFY(
+        std::all_of(curves.gaps("main").begin(), curves.gaps("main").end(), [](const NewsGap& gap) { return gap.closed; }));
     const quint64 emitted = 251 * 3; // since we came
     QVERIFY(session.fidelity().received < emitted);
     QCOMPARE(session.fidelity().received + session.fidelity().repaired, emitted);
@@ -156,7 +159,8 @@ void TestCurves::restartSupersedesTheOldBranch() {
         std::lock_guard lock(daemon.mutex);
         daemon.supersededAfter[1] = 40;
     }
-    trainSteps(daemon, 41, 55, [] { return false; }, 2);
+    trainSteps(
+        daemon, 41, 55, [] { return false; }, 2);
     // At once, before history is asked: one line, no way back in x.
     QTRY_VERIFY(isComplete(front(curves), 55));
     emit session.gapFound("main");

@@ -25,7 +25,8 @@ using namespace telehelm::app::testing;
 
 namespace {
 
-constexpr std::array kDomains{"WebText", "Code", "Book", "WorldKnowledge", "QA", "ClassicalChinese", "Profession-Law", "Profession-Math"};
+constexpr std::array kDomains{"WebText",          "Code",           "Book",           "WorldKnowledge", "QA",
+                              "ClassicalChinese", "Profession-Law", "Profession-Math"};
 
 std::unique_ptr<FakeDaemon> makeDaemon() {
     auto daemon = std::make_unique<FakeDaemon>();
@@ -200,7 +201,8 @@ void TestLivePage::axisSwitchKeepsTheZoom() {
     opened.page->stack()->setFocus();
     QTest::keyClick(opened.page->stack(), Qt::Key_2);
     QCOMPARE(opened.page->stack()->xRange(), (std::pair{100.0 * 512, 200.0 * 512}));
-    QTRY_VERIFY(!opened.page->stack()->valuesAt(0, 150 * 512).empty() && opened.page->stack()->valuesAt(0, 150 * 512).front().x == 150 * 512);
+    QTRY_VERIFY(!opened.page->stack()->valuesAt(0, 150 * 512).empty() &&
+                opened.page->stack()->valuesAt(0, 150 * 512).front().x == 150 * 512);
     QTest::keyClick(opened.page->stack(), Qt::Key_3);
     QCOMPARE(opened.page->stack()->xRange().first, static_cast<double>(FakeDaemon::pointAt(100, 0).wallUs));
     QTest::keyClick(opened.page->stack(), Qt::Key_1);
@@ -259,7 +261,8 @@ void TestLivePage::cursorValuesCoverAllSeries() {
     opened.page->goToStep(50);
     const auto hash = values.back().front().value<QHash<QString, double>>();
     QCOMPARE(hash.value("train/loss"), expected);
-    for (const char* name : {"train/grad_norm", "perf/tokens_per_s", "optim/lr", "perf/mfu", "valid/loss", "bpb/WebText", "bpb/ClassicalChinese"})
+    for (const char* name :
+         {"train/grad_norm", "perf/tokens_per_s", "optim/lr", "perf/mfu", "valid/loss", "bpb/WebText", "bpb/ClassicalChinese"})
         QVERIFY2(hash.contains(name), name);
 }
 
@@ -307,7 +310,8 @@ void TestLivePage::smoothingSliderIsLinearInLogHalfLife() {
     QCOMPARE(smoothingAt(0), 0.0);
     QVERIFY(std::abs(smoothingAt(1) - 0.999) < 1e-12);
     QVERIFY(std::abs(halfLife(0.99) - 68.97) < 0.01);
-    const double a = std::log(halfLife(smoothingAt(0.4))), b = std::log(halfLife(smoothingAt(0.6))), c = std::log(halfLife(smoothingAt(0.8)));
+    const double a = std::log(halfLife(smoothingAt(0.4))), b = std::log(halfLife(smoothingAt(0.6))),
+                 c = std::log(halfLife(smoothingAt(0.8)));
     QVERIFY(std::abs((b - a) - (c - b)) < 1e-9);
     QVERIFY(std::abs(smoothingAt(positionOf(0.95)) - 0.95) < 1e-9);
 }
@@ -340,7 +344,8 @@ void TestLivePage::looksLikeTheDesign() {
     QCOMPARE(image.size(), QSize(1290, 676));
     // The run's colour is on every strip, and the page has the theme's ground.
     for (int strip = 0; strip < 4; ++strip) {
-        const QRect plot = opened.page->stack()->plotRect(strip).translated(opened.page->stack()->canvas()->mapTo(opened.page.get(), QPoint()));
+        const QRect plot =
+            opened.page->stack()->plotRect(strip).translated(opened.page->stack()->canvas()->mapTo(opened.page.get(), QPoint()));
         int blue = 0;
         for (int x = plot.left(); x < plot.right(); x += 2)
             for (int y = plot.top(); y < plot.bottom(); ++y)

@@ -38,7 +38,9 @@ Curve lossCurve(std::size_t count, double level = 2.0) {
     return curve;
 }
 
-void spike(Curve& curve, std::size_t at, double value) { curve.raw[at] = curve.lo[at] = curve.hi[at] = value; }
+void spike(Curve& curve, std::size_t at, double value) {
+    curve.raw[at] = curve.lo[at] = curve.hi[at] = value;
+}
 
 std::vector<StripSpec> liveStrips() {
     return {{"Loss", "nats/token", ValueFormat::Loss, false, 41, true},
@@ -143,7 +145,9 @@ void TestPlots::spikeOfOneSampleIsPainted() {
     const int px = plot.left() + static_cast<int>((at + 1) / 1e6 * plot.width());
     // All the way from just above the noise band up to just under the peak there is ink in the spike's columns …
     const auto [yLow, yHigh] = stack.yRange(0);
-    const auto yPx = [&, low = yLow, high = yHigh](double y) { return plot.bottom() - static_cast<int>((y - low) / (high - low) * plot.height()); };
+    const auto yPx = [&, low = yLow, high = yHigh](double y) {
+        return plot.bottom() - static_cast<int>((y - low) / (high - low) * plot.height());
+    };
     for (int y = yPx(3.85); y < yPx(2.25); ++y)
         QVERIFY2(inkAbove(image, plot, theme.theme(), px, 2, y, y + 1) > 0, qPrintable(QString("row %1").arg(y)));
     // … and none beside it.
@@ -167,7 +171,8 @@ void TestPlots::nanIsMarkedAtTheTop() {
     bool critical = false;
     for (int x = px - 3; x <= px + 3; ++x)
         for (int y = plot.top() + 1; y < plot.top() + 8; ++y)
-            critical = critical || image.pixelColor(x, y) == theme.theme().critSolid || image.pixelColor(x, y) == theme.theme().crit;
+            critical =
+                critical || image.pixelColor(x, y) == theme.theme().critSolid || image.pixelColor(x, y) == theme.theme().crit;
     QVERIFY(critical);
 }
 
@@ -295,7 +300,8 @@ void TestPlots::wheelZoomsAtTheCursor() {
     const auto [from, to] = stack->xRange();
     QVERIFY(std::abs((to - from) - 850) < 1e-6);
     QVERIFY(std::abs(from + 0.25 * (to - from) - 250) < 2); // the step under the mouse stays where it is
-    QWheelEvent pan(at, stack->canvas()->mapToGlobal(at), {}, {0, -120}, Qt::NoButton, Qt::ShiftModifier, Qt::NoScrollPhase, false);
+    QWheelEvent pan(at, stack->canvas()->mapToGlobal(at), {}, {0, -120}, Qt::NoButton, Qt::ShiftModifier, Qt::NoScrollPhase,
+                    false);
     QApplication::sendEvent(stack->canvas(), &pan);
     QVERIFY(stack->xRange().first > from);
     stack->back(); // both belong to one gesture
@@ -308,7 +314,8 @@ void TestPlots::thinRectangleZoomsXOnly() {
     stack->setCurves(0, {lossCurve(1000)});
     stack->replotNow();
     const QRect plot = stack->plotRect(0);
-    const QPoint start(plot.left() + plot.width() / 4, plot.center().y()), end(plot.left() + plot.width() / 2, plot.center().y() + 6);
+    const QPoint start(plot.left() + plot.width() / 4, plot.center().y()),
+        end(plot.left() + plot.width() / 2, plot.center().y() + 6);
     QTest::mousePress(stack->canvas(), Qt::LeftButton, Qt::ShiftModifier, start);
     QTest::mouseMove(stack->canvas(), end);
     QTest::mouseRelease(stack->canvas(), Qt::LeftButton, Qt::ShiftModifier, end);
@@ -432,8 +439,10 @@ void TestPlots::looksLikeTheDesign() {
     stack.setRightScale(2, 0.449 / 366'000, ValueFormat::Percent);
     stack.setBands(0, {{43'110, 44'310, theme.theme().crit}});
     const Theme& t = theme.theme();
-    std::vector<Flag> flags{{1, 30'500, 'M', t.info, false, "Mixture"}, {2, 33'300, 'R', t.tx2, false, "Restart"},
-                            {3, 36'800, 'S', t.ok, false, "Spike"},     {4, 43'110, 'L', t.crit, true, "Loss rising"},
+    std::vector<Flag> flags{{1, 30'500, 'M', t.info, false, "Mixture"},
+                            {2, 33'300, 'R', t.tx2, false, "Restart"},
+                            {3, 36'800, 'S', t.ok, false, "Spike"},
+                            {4, 43'110, 'L', t.crit, true, "Loss rising"},
                             {5, 43'150, 'G', t.warn, false, "Norm"}};
     for (int step = 29'500; step < 44'310; step += 500)
         flags.push_back({1000 + step, double(step), QChar(), t.tx2, false, "Checkpoint"});
@@ -451,7 +460,9 @@ void TestPlots::looksLikeTheDesign() {
         QCOMPARE(stack.plotRect(i).right(), stack.plotRect(0).right());
     }
     QCOMPARE(stack.plotRect(0).left(), 54);
-    QBENCHMARK { stack.replotNow(); } // 74,000 samples on four strips; the budget is 8 ms, nothing depends on it here
+    QBENCHMARK {
+        stack.replotNow();
+    } // 74,000 samples on four strips; the budget is 8 ms, nothing depends on it here
 }
 
 QTEST_MAIN(TestPlots)
