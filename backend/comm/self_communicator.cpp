@@ -56,6 +56,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<Communicator> makeSelfCommunicator() { return std::make_unique<SelfCommunicator>(); }
+std::unique_ptr<Communicator> makeSelfCommunicator() {
+    return std::make_unique<SelfCommunicator>();
+}
 
 } // namespace telehelm::comm

@@ -12,7 +12,9 @@ namespace {
 
 using Check = Result<void>;
 
-std::string is(std::string_view key, std::int64_t value) { return std::string(key) + " (" + std::to_string(value) + ")"; }
+std::string is(std::string_view key, std::int64_t value) {
+    return std::string(key) + " (" + std::to_string(value) + ")";
+}
 
 tl::unexpected<Error> refuse(const KeyPlaces& places, std::string_view table, std::string_view key, const std::string& text) {
     const std::string label = table.empty() ? std::string(key) : "[" + std::string(table) + "] " + std::string(key);
@@ -20,9 +22,12 @@ tl::unexpected<Error> refuse(const KeyPlaces& places, std::string_view table, st
 }
 
 Check checkName(const RunConfig& config, const KeyPlaces& places) {
-    const auto allowed = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.'; };
+    const auto allowed = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+    };
     if (config.name.empty() || config.name.front() == '.' || !std::all_of(config.name.begin(), config.name.end(), allowed)) {
-        return refuse(places, "", "name", "\"" + config.name + "\" is not a run's name; use letters, digits, '-', '_' and '.', not a '.' first");
+        return refuse(places, "", "name",
+                      "\"" + config.name + "\" is not a run's name; use letters, digits, '-', '_' and '.', not a '.' first");
     }
     return {};
 }
@@ -33,9 +38,10 @@ Check checkModel(const ModelConfig& model, const KeyPlaces& places) {
                       std::to_string(model.attentionHeads) + " heads do not divide " + is("hidden_size", model.hiddenSize));
     }
     if ((model.hiddenSize / model.attentionHeads) % 2 != 0) {
-        return refuse(places, "model", "attention_heads",
-                      "the head size, hidden_size / attention_heads = " + std::to_string(model.hiddenSize / model.attentionHeads) +
-                          ", must be even: rotary embeddings turn pairs");
+        return refuse(
+            places, "model", "attention_heads",
+            "the head size, hidden_size / attention_heads = " + std::to_string(model.hiddenSize / model.attentionHeads) +
+                ", must be even: rotary embeddings turn pairs");
     }
     return {};
 }
@@ -72,7 +78,8 @@ Check checkParallel(const RunConfig& config, const KeyPlaces& places) {
     };
     for (const Division& division : divisions) {
         if (division.value % division.ranks != 0) {
-            return refuse(places, "parallel", division.axis, std::to_string(division.ranks) + " does not divide " + is(division.what, division.value));
+            return refuse(places, "parallel", division.axis,
+                          std::to_string(division.ranks) + " does not divide " + is(division.what, division.value));
         }
     }
     const std::int64_t own = config.batch.sequences / mesh.data;

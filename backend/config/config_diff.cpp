@@ -9,8 +9,8 @@ namespace telehelm::config {
 namespace {
 
 struct Line {
-    std::string text;   // trimmed
-    std::string table;  // "[model]", as the file writes it
+    std::string text;  // trimmed
+    std::string table; // "[model]", as the file writes it
     bool header = false;
 };
 

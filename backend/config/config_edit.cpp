@@ -155,7 +155,8 @@ private:
         const std::string head = m_lines[first].substr(0, byteOffset(m_lines[first], region.begin.column));
         const std::string tail = m_lines[last].substr(byteOffset(m_lines[last], region.end.column));
         m_lines[first] = head + value + tail;
-        m_lines.erase(m_lines.begin() + static_cast<std::ptrdiff_t>(first) + 1, m_lines.begin() + static_cast<std::ptrdiff_t>(last) + 1);
+        m_lines.erase(m_lines.begin() + static_cast<std::ptrdiff_t>(first) + 1,
+                      m_lines.begin() + static_cast<std::ptrdiff_t>(last) + 1);
     }
 
     std::vector<std::string> m_lines;
@@ -214,15 +215,18 @@ Result<std::string> applyOverrides(std::string_view toml, const ConfigOverrides&
     try {
         edit(text, overrides);
     } catch (const toml::parse_error& error) {
-        return fail(ErrorCode::InvalidArgument, "this config's layout cannot be edited (" + std::string(error.description()) +
-                                                    "); write each table as [table] with one key a line", "config");
+        return fail(ErrorCode::InvalidArgument,
+                    "this config's layout cannot be edited (" + std::string(error.description()) +
+                        "); write each table as [table] with one key a line",
+                    "config");
     }
     const Result<RunConfig> after = parseRunConfig(text.str(), "restart's config");
     if (!after) {
         return tl::unexpected(after.error());
     }
     if (*after != wanted(*before, overrides)) {
-        return fail(ErrorCode::InvalidArgument, "this config's layout cannot be edited; write each table as [table] with one key a line", "config");
+        return fail(ErrorCode::InvalidArgument,
+                    "this config's layout cannot be edited; write each table as [table] with one key a line", "config");
     }
     return text.str();
 }

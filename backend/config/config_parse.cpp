@@ -74,7 +74,8 @@ private:
         for (const auto& [key, node] : m_root) {
             if (isTable(key.str())) {
                 if (!node.is_table()) {
-                    return fail(ErrorCode::InvalidArgument, std::string(key.str()) + ": must be a table: write [" + std::string(key.str()) + "]", place(key));
+                    return fail(ErrorCode::InvalidArgument,
+                                std::string(key.str()) + ": must be a table: write [" + std::string(key.str()) + "]", place(key));
                 }
                 if (auto known = checkTable(key.str(), *node.as_table()); !known) {
                     return known;
@@ -124,7 +125,8 @@ private:
             if (!key.required) {
                 return {};
             }
-            return fail(ErrorCode::InvalidArgument, label(key.table, key.name) + ": missing; it must be given (" + expected(key, slot) + ")",
+            return fail(ErrorCode::InvalidArgument,
+                        label(key.table, key.name) + ": missing; it must be given (" + expected(key, slot) + ")",
                         place(key.table, key.name));
         }
         return std::visit([&](auto* field) { return store(key, *node, slot, field); }, slot);
@@ -160,7 +162,9 @@ private:
         }
         *field = *node.value_exact<std::string>();
         if (!key.choices.empty() && ("|" + std::string(key.choices) + "|").find("|" + *field + "|") == std::string::npos) {
-            return fail(ErrorCode::InvalidArgument, label(key.table, key.name) + ": \"" + *field + "\" is not one of " + std::string(key.choices), place(node));
+            return fail(ErrorCode::InvalidArgument,
+                        label(key.table, key.name) + ": \"" + *field + "\" is not one of " + std::string(key.choices),
+                        place(node));
         }
         return {};
     }
@@ -172,11 +176,14 @@ private:
         const std::string table = std::string(key.table) + "." + std::string(key.name);
         for (const auto& [domain, share] : *node.as_table()) {
             if (!share.is_number()) {
-                return fail(ErrorCode::InvalidArgument, label(table, domain.str()) + ": must be a percentage, as in 12.5", place(domain));
+                return fail(ErrorCode::InvalidArgument, label(table, domain.str()) + ": must be a percentage, as in 12.5",
+                            place(domain));
             }
             const double percent = *share.value<double>();
             if (!(percent >= key.low && percent <= key.high)) {
-                return fail(ErrorCode::InvalidArgument, label(table, domain.str()) + ": " + number(percent) + " is out of range; a share is 0 to 100 percent", place(domain));
+                return fail(ErrorCode::InvalidArgument,
+                            label(table, domain.str()) + ": " + number(percent) + " is out of range; a share is 0 to 100 percent",
+                            place(domain));
             }
             (*field)[std::string(domain.str())] = percent;
         }
@@ -191,17 +198,21 @@ private:
             return "a table of percent per domain that adds up to 100";
         }
         const std::string kind = std::holds_alternative<double*>(slot) ? "a number" : "a whole number";
-        return key.high >= 1e9 ? kind + " of at least " + number(key.low) : kind + " from " + number(key.low) + " to " + number(key.high);
+        return key.high >= 1e9 ? kind + " of at least " + number(key.low)
+                               : kind + " from " + number(key.low) + " to " + number(key.high);
     }
 
     Result<void> wrongType(const Key& key, const toml::node& node, const Slot& slot) const {
         std::ostringstream type;
         type << node.type();
-        return fail(ErrorCode::InvalidArgument, label(key.table, key.name) + ": wrong type (" + type.str() + "); must be " + expected(key, slot), place(node));
+        return fail(ErrorCode::InvalidArgument,
+                    label(key.table, key.name) + ": wrong type (" + type.str() + "); must be " + expected(key, slot),
+                    place(node));
     }
 
     Result<void> outOfRange(const Key& key, const toml::node& node, const Slot& slot, const std::string& value) const {
-        return fail(ErrorCode::InvalidArgument, label(key.table, key.name) + ": " + value + " is out of range; must be " + expected(key, slot), place(node));
+        return fail(ErrorCode::InvalidArgument,
+                    label(key.table, key.name) + ": " + value + " is out of range; must be " + expected(key, slot), place(node));
     }
 
     const toml::table& m_root;
@@ -227,7 +238,8 @@ Result<RunConfig> loadRunConfig(const std::filesystem::path& path) {
     }
     std::ifstream file(path, std::ios::binary);
     if (!file) {
-        return fail(ErrorCode::NotFound, "cannot open the config; give the path of a TOML file such as configs/demo_cpu.toml", path.string());
+        return fail(ErrorCode::NotFound, "cannot open the config; give the path of a TOML file such as configs/demo_cpu.toml",
+                    path.string());
     }
     std::stringstream text;
     text << file.rdbuf();

@@ -11,8 +11,12 @@ namespace {
 
 constexpr double kBig = 9.2e18;
 
-template <auto Member> Slot at(RunConfig& config) { return &(config.*Member); }
-template <auto Section, auto Member> Slot at(RunConfig& config) { return &((config.*Section).*Member); }
+template <auto Member> Slot at(RunConfig& config) {
+    return &(config.*Member);
+}
+template <auto Section, auto Member> Slot at(RunConfig& config) {
+    return &((config.*Section).*Member);
+}
 
 using R = RunConfig;
 using M = ModelConfig;
@@ -68,11 +72,15 @@ constexpr auto kKeys = std::to_array<Key>({
 });
 
 /// Near enough to be a slip of the finger: a third of the letters, at least two.
-bool near(std::size_t distance, std::string_view word) { return distance <= std::max<std::size_t>(2, word.size() / 3); }
+bool near(std::size_t distance, std::string_view word) {
+    return distance <= std::max<std::size_t>(2, word.size() / 3);
+}
 
 } // namespace
 
-std::span<const Key> schema() { return kKeys; }
+std::span<const Key> schema() {
+    return kKeys;
+}
 
 std::size_t editDistance(std::string_view a, std::string_view b) {
     std::vector<std::size_t> row(b.size() + 1);

@@ -19,7 +19,7 @@ struct Key {
     std::string_view name;
     Slot (*slot)(RunConfig&);
     bool required;
-    double low, high;        // numbers: the range, both ends included
+    double low, high;         // numbers: the range, both ends included
     std::string_view choices; // strings: "cpu|cuda"; "" = any
 };
 

@@ -13,8 +13,9 @@ std::int64_t ModelConfig::parameterCount() const {
 double ModelConfig::flopsPerToken() const {
     const auto C = static_cast<double>(hiddenSize);
     const double layer = 4 * C * C + 3 * C * static_cast<double>(ffnHiddenSize);
-    const double weights = static_cast<double>(layers) * layer + static_cast<double>(vocabSize) * C; // each: 2 forward, 4 backward
-    const double attention = static_cast<double>(layers) * static_cast<double>(contextLength) * C;   // QKᵀ and PV over T/2 keys
+    const double weights =
+        static_cast<double>(layers) * layer + static_cast<double>(vocabSize) * C;                  // each: 2 forward, 4 backward
+    const double attention = static_cast<double>(layers) * static_cast<double>(contextLength) * C; // QKᵀ and PV over T/2 keys
     return 6 * weights + 6 * attention;
 }
 

@@ -24,9 +24,9 @@ struct ModelConfig {
     std::int64_t contextLength = 0;  // T, required
     double ropeTheta = 10'000;
     double normEpsilon = 1e-5;
-    double inputMult = 1.0;          // on the embedding
-    double outputMult = 1.0;         // on the final hidden state, before the head
-    double standardDeviation = 4e-3;        // vector-like weights (embedding, head), truncated normal
+    double inputMult = 1.0;                    // on the embedding
+    double outputMult = 1.0;                   // on the final hidden state, before the head
+    double standardDeviation = 4e-3;           // vector-like weights (embedding, head), truncated normal
     double matrixStandardDeviation = 4.242e-3; // matrix-like weights (the layers' linears)
 
     /// Embedding + head + layers (4C² + 3CF + 2C each) + last norm.
@@ -43,8 +43,8 @@ struct OptimizerConfig {
     double minimumLearningRate = 1.5e-5; // floor of both, scaled alike
     double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
     double weightDecay = 0.0;
-    double clipGrad = 1.0;  // global norm; 0 = off
-    double lrScale = 1.0;   // what an operator multiplied both rates by
+    double clipGrad = 1.0; // global norm; 0 = off
+    double lrScale = 1.0;  // what an operator multiplied both rates by
     bool operator==(const OptimizerConfig&) const = default;
 };
 
@@ -65,10 +65,10 @@ struct BatchConfig {
 
 /// [data]
 struct DataConfig {
-    std::string corpus;   // folder with manifest.json; "" = the demo corpus's cache folder
+    std::string corpus; // folder with manifest.json; "" = the demo corpus's cache folder
     std::uint64_t seed = 1234;
     std::map<std::string, double> mixture; // percent per domain, adds up to 100; required
-    std::int64_t skipBatches = 0; // at the fork step of a restart
+    std::int64_t skipBatches = 0;          // at the fork step of a restart
     bool operator==(const DataConfig&) const = default;
 };
 
@@ -81,7 +81,7 @@ struct ParallelConfig {
 
 /// [validation]
 struct ValidationConfig {
-    std::int64_t everySteps = 100;      // 0: never
+    std::int64_t everySteps = 100; // 0: never
     std::int64_t sequencesPerDomain = 8;
     bool operator==(const ValidationConfig&) const = default;
 };
@@ -90,7 +90,7 @@ struct ValidationConfig {
 struct CheckpointConfig {
     std::int64_t everySteps = 200; // 0: only at the end and on command
     std::int64_t keepLast = 5;
-    std::int64_t keepEvery = 0;    // steps; 0: none beyond keepLast
+    std::int64_t keepEvery = 0; // steps; 0: none beyond keepLast
     bool operator==(const CheckpointConfig&) const = default;
 };
 
@@ -104,11 +104,11 @@ struct ResumeConfig {
 };
 
 struct RunConfig {
-    std::string name;        // required: letters, digits, '-', '_', '.'
+    std::string name; // required: letters, digits, '-', '_', '.'
     std::string description;
-    std::uint64_t seed = 1234;   // initialisation
-    std::string device = "cpu";  // "cpu" | "cuda"
-    std::int64_t steps = 0;      // required: the run's length
+    std::uint64_t seed = 1234;  // initialisation
+    std::string device = "cpu"; // "cpu" | "cuda"
+    std::int64_t steps = 0;     // required: the run's length
     ModelConfig model;
     OptimizerConfig optimizer;
     ScheduleConfig schedule;

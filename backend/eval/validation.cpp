@@ -7,9 +7,12 @@
 
 namespace telehelm::eval {
 
-double DomainScore::bpb() const { return nats / (std::numbers::ln2 * static_cast<double>(bytes)); }
+double DomainScore::bpb() const {
+    return nats / (std::numbers::ln2 * static_cast<double>(bytes));
+}
 
-Validation::Validation(const data::Corpus& corpus, std::int64_t contextLength, std::int64_t windowsPerDomain, std::int64_t microBatch)
+Validation::Validation(const data::Corpus& corpus, std::int64_t contextLength, std::int64_t windowsPerDomain,
+                       std::int64_t microBatch)
     : m_contextLength(static_cast<std::size_t>(contextLength)), m_microBatch(static_cast<std::size_t>(microBatch)) {
     for (std::size_t domain = 0; domain < corpus.domains().size(); ++domain) {
         m_domains.push_back(corpus.domains()[domain].name);

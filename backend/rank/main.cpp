@@ -39,7 +39,8 @@ int main(int argc, char** argv) {
         mpi.emplace();
     }
     const std::unique_ptr<comm::Communicator> world = mpi ? mpi->communicator() : comm::makeSelfCommunicator();
-    spdlog::set_default_logger(spdlog::stdout_logger_st(world->rank() == 0 ? "telehelm-rank" : "telehelm-rank " + std::to_string(world->rank())));
+    spdlog::set_default_logger(
+        spdlog::stdout_logger_st(world->rank() == 0 ? "telehelm-rank" : "telehelm-rank " + std::to_string(world->rank())));
     spdlog::set_pattern("%H:%M:%S.%e %l %v");
     spdlog::flush_on(spdlog::level::info);
     const rank::ParsedOptions parsed = rank::parseOptions(argc, argv, world->rank() == 0);

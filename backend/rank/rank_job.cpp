@@ -44,8 +44,8 @@ int threadBudget(int asked, int localRanks) {
 }
 
 void printStep(const train::StepFacts& facts, std::int64_t steps) {
-    spdlog::info("step {}/{}  loss {:.4f}  norm {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.0f} ms", facts.step, steps, facts.loss, facts.gradNorm, facts.rates.vector,
-                 facts.tokensPerS, facts.stepMs);
+    spdlog::info("step {}/{}  loss {:.4f}  norm {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.0f} ms", facts.step, steps, facts.loss,
+                 facts.gradNorm, facts.rates.vector, facts.tokensPerS, facts.stepMs);
 }
 
 } // namespace
@@ -117,9 +117,12 @@ RankJob::Step<void> RankJob::readConfig() {
         m_config = std::move(*config);
         m_configText = text ? *text : "";
         if (m_config.device == "cuda") {
-            verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"", m_options.config.string());
+            verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"",
+                           m_options.config.string());
         } else if (m_config.parallel.tensor != 1 || m_config.parallel.pipeline != 1) {
-            verdict = fail(ErrorCode::FailedPrecondition, "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1", m_options.config.string());
+            verdict = fail(ErrorCode::FailedPrecondition,
+                           "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1",
+                           m_options.config.string());
         }
     }
     if (auto agree = agreed(std::move(verdict), kUsage); !agree) {
@@ -148,7 +151,8 @@ RankJob::Step<void> RankJob::openLink() {
         std::error_code error;
         fs::create_directories(m_options.runDir, error);
         const bool offline = m_options.offline || m_options.linkFile.empty();
-        auto link = error ? Result<std::unique_ptr<ipc::TrainerLink>>(fail(ErrorCode::Internal, "cannot be created: " + error.message(), m_options.runDir.string()))
+        auto link = error ? Result<std::unique_ptr<ipc::TrainerLink>>(
+                                fail(ErrorCode::Internal, "cannot be created: " + error.message(), m_options.runDir.string()))
                     : offline ? ipc::makeOfflineTrainerLink(std::move(options))
                               : ipc::makeTrainerLink(std::move(options));
         if (link) {
@@ -166,10 +170,14 @@ RankJob::Step<std::shared_ptr<const data::Corpus>> RankJob::openCorpus() const {
     auto corpus = data::openCorpus(dir);
     Result<void> verdict;
     if (!corpus) {
-        verdict = fail(corpus.error().code, corpus.error().message + (demo ? "; `telehelm-data demo` prepares the demo corpus" : "; check [data] corpus in the config"),
+        verdict = fail(corpus.error().code,
+                       corpus.error().message +
+                           (demo ? "; `telehelm-data demo` prepares the demo corpus" : "; check [data] corpus in the config"),
                        corpus.error().context.empty() ? dir.string() : corpus.error().context);
     } else if (auto shares = train::configShares(**corpus, m_config.data); !shares) {
-        verdict = tl::unexpected(Error{shares.error().code, m_options.config.string() + " does not fit its corpus: " + shares.error().message, shares.error().context});
+        verdict = tl::unexpected(Error{shares.error().code,
+                                       m_options.config.string() + " does not fit its corpus: " + shares.error().message,
+                                       shares.error().context});
     }
     if (auto sound = agreed(std::move(verdict), corpus ? kUsage : kCorpus); !sound) {
         return tl::unexpected(sound.error());
@@ -194,7 +202,8 @@ train::TrainerOptions RankJob::trainerOptions() const {
     return options;
 }
 
-RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus) {
+RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const parallel::Mesh& mesh,
+                                                                     std::shared_ptr<const data::Corpus> corpus) {
     const train::TrainerOptions options = trainerOptions();
     auto start = train::findStart(m_world, options);
     if (!start) {
@@ -225,6 +234,8 @@ void RankJob::ended(const char* reason, const std::string& text, ipc::Severity s
     spdlog::info("{} points emitted, {} acked by the daemon", counters.pointsEmitted, counters.pointsAcked);
 }
 
-void RankJob::reportFailure(const std::string& why) { ended("failed", why, ipc::Severity::Critical); }
+void RankJob::reportFailure(const std::string& why) {
+    ended("failed", why, ipc::Severity::Critical);
+}
 
 } // namespace telehelm::rank

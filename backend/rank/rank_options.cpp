@@ -10,27 +10,34 @@ namespace telehelm::rank {
 
 ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
     RankOptions options;
-    CLI::App app("telehelm-rank: one rank of a Telehelm training run.\n\n"
-                 "The daemon starts it; by hand it trains just as well:\n"
-                 "  telehelm-rank --config configs/tiny.toml --steps 20\n"
-                 "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml\n"
-                 "The number of ranks is [parallel] tensor x data x pipeline of the config. Without --link-file points and events\n"
-                 "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n");
+    CLI::App app(
+        "telehelm-rank: one rank of a Telehelm training run.\n\n"
+        "The daemon starts it; by hand it trains just as well:\n"
+        "  telehelm-rank --config configs/tiny.toml --steps 20\n"
+        "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml\n"
+        "The number of ranks is [parallel] tensor x data x pipeline of the config. Without --link-file points and events\n"
+        "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n");
     app.set_version_flag("--version", "telehelm-rank 0.1.0");
     app.add_option("--config", options.config, "the run's TOML file")->required();
     app.add_option("--run", options.run, "the run's name (default: the config's name)");
-    app.add_option("--attempt", options.attempt, "number of this launch of the run, from 1")->check(CLI::PositiveNumber)->capture_default_str();
+    app.add_option("--attempt", options.attempt, "number of this launch of the run, from 1")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app.add_option("--run-dir", options.runDir, "this attempt's folder (default: $XDG_STATE_HOME/telehelm/runs/RUN/attempt-N)");
-    app.add_option("--checkpoint-dir", options.checkpointDir, "the run's checkpoints (default: checkpoints beside the attempt's folder)");
-    auto* link = app.add_option("--link-file", options.linkFile, "file in which the daemon writes the endpoint of its trainer link");
+    app.add_option("--checkpoint-dir", options.checkpointDir,
+                   "the run's checkpoints (default: checkpoints beside the attempt's folder)");
+    auto* link =
+        app.add_option("--link-file", options.linkFile, "file in which the daemon writes the endpoint of its trainer link");
     app.add_flag("--offline", options.offline, "speak to no daemon: keep everything in the spool")->excludes(link);
     app.add_option("--devices", options.devices, "CUDA devices of the ranks on this machine, as in 0,1 (not used by cpu)");
-    app.add_option("--threads", options.threads, "threads of one rank (default: the cores divided among the ranks here)")->check(CLI::NonNegativeNumber);
+    app.add_option("--threads", options.threads, "threads of one rank (default: the cores divided among the ranks here)")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--steps", options.steps, "end after this step; the schedule stays the config's")->check(CLI::PositiveNumber);
     app.add_option("--log-level", options.logLevel, "how much to print: debug, info, warn, error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
         ->capture_default_str();
-    app.footer("Exit codes: 0 finished or stopped, 2 wrong use or config, 3 corpus missing or damaged, 4 checkpoint trouble, 1 anything else.");
+    app.footer("Exit codes: 0 finished or stopped, 2 wrong use or config, 3 corpus missing or damaged, 4 checkpoint trouble, 1 "
+               "anything else.");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -11,15 +11,15 @@ namespace telehelm::rank {
 /// What the command line says.
 struct RankOptions {
     std::filesystem::path config;
-    std::string run;              // "": the config's name
+    std::string run; // "": the config's name
     std::uint32_t attempt = 1;
-    std::filesystem::path runDir; // "": <state>/runs/<run>/attempt-<n>
+    std::filesystem::path runDir;        // "": <state>/runs/<run>/attempt-<n>
     std::filesystem::path checkpointDir; // "": runDir/../checkpoints
-    std::filesystem::path linkFile; // "": no daemon
+    std::filesystem::path linkFile;      // "": no daemon
     bool offline = false;
-    std::string devices;          // reserved for CUDA: "0,1"
-    int threads = 0;              // of one rank; 0: the cores divided among the ranks here
-    std::int64_t steps = 0;       // 0: as the config says
+    std::string devices;    // reserved for CUDA: "0,1"
+    int threads = 0;        // of one rank; 0: the cores divided among the ranks here
+    std::int64_t steps = 0; // 0: as the config says
     std::string logLevel = "info";
 };
 

@@ -9,7 +9,9 @@ namespace {
 // A signal handler reaches nothing but globals.
 volatile std::sig_atomic_t stopCame = 0;
 
-extern "C" void onStopSignal(int) { stopCame = 1; }
+extern "C" void onStopSignal(int) {
+    stopCame = 1;
+}
 
 } // namespace
 
@@ -22,6 +24,8 @@ void catchStopSignals() {
     std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool stopSignalled() { return stopCame != 0; }
+bool stopSignalled() {
+    return stopCame != 0;
+}
 
 } // namespace telehelm::rank

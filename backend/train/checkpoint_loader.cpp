@@ -25,13 +25,15 @@ Result<std::vector<float>> readStretch(const std::filesystem::path& path, const 
         return fail(ErrorCode::DataLoss, stretch.file + " is cut off", path.string());
     }
     if (hexHash(xxh3(std::as_bytes(std::span(values)))) != stretch.xxh3) {
-        return fail(ErrorCode::DataLoss, stretch.file + " has a wrong checksum at byte " + std::to_string(stretch.offset), path.string());
+        return fail(ErrorCode::DataLoss, stretch.file + " has a wrong checksum at byte " + std::to_string(stretch.offset),
+                    path.string());
     }
     return values;
 }
 
 /// Copies what a stored tensor and the shard have in common.
-Result<void> loadTensor(const std::filesystem::path& path, const TensorEntry& tensor, const model::ParameterInfo& weight, std::int64_t from, std::span<float> out) {
+Result<void> loadTensor(const std::filesystem::path& path, const TensorEntry& tensor, const model::ParameterInfo& weight,
+                        std::int64_t from, std::span<float> out) {
     const std::int64_t to = from + static_cast<std::int64_t>(out.size());
     std::int64_t filled = 0;
     for (const TensorShard& stretch : tensor.shards) {
@@ -48,7 +50,8 @@ Result<void> loadTensor(const std::filesystem::path& path, const TensorEntry& te
         std::copy_n(values->begin() + (begin - first), end - begin, out.begin() + (begin - from));
         filled += end - begin;
     }
-    const std::int64_t wanted = std::max<std::int64_t>(0, std::min(weight.offset + weight.size, to) - std::max(weight.offset, from));
+    const std::int64_t wanted =
+        std::max<std::int64_t>(0, std::min(weight.offset + weight.size, to) - std::max(weight.offset, from));
     if (filled != wanted) {
         return fail(ErrorCode::DataLoss, tensor.name + " is not complete in the manifest", path.string());
     }
@@ -57,18 +60,22 @@ Result<void> loadTensor(const std::filesystem::path& path, const TensorEntry& te
 
 } // namespace
 
-Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest, const std::vector<model::ParameterInfo>& layout, const Shard& shard) {
+Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest,
+                       const std::vector<model::ParameterInfo>& layout, const Shard& shard) {
     struct Part {
         const char* prefix;
         std::span<float> out;
     };
-    for (const Part& part : {Part{"", shard.parameters}, Part{kFirstMoment, shard.firstMoment}, Part{kSecondMoment, shard.secondMoment}}) {
+    for (const Part& part :
+         {Part{"", shard.parameters}, Part{kFirstMoment, shard.firstMoment}, Part{kSecondMoment, shard.secondMoment}}) {
         for (const model::ParameterInfo& weight : layout) {
             const auto tensor = std::ranges::find(manifest.tensors, part.prefix + weight.name, &TensorEntry::name);
             if (tensor == manifest.tensors.end() || tensor->shape != weight.shape) {
                 return fail(ErrorCode::InvalidArgument,
-                            weight.name + " is " + (tensor == manifest.tensors.end() ? "missing" : shapeText(tensor->shape)) + " in the checkpoint but " +
-                                shapeText(weight.shape) + " by the config; [model] must be the one that wrote it", path.string());
+                            weight.name + " is " + (tensor == manifest.tensors.end() ? "missing" : shapeText(tensor->shape)) +
+                                " in the checkpoint but " + shapeText(weight.shape) +
+                                " by the config; [model] must be the one that wrote it",
+                            path.string());
             }
             if (auto loaded = loadTensor(path, *tensor, weight, shard.from, part.out); !loaded) {
                 return loaded;

@@ -15,8 +15,9 @@ namespace telehelm::train {
 inline constexpr const char* kFirstMoment = "adam.m/";
 inline constexpr const char* kSecondMoment = "adam.v/";
 
-/// Fills a rank's shard from a checkpoint that any number of data ranks wrote. Refused when a weight is missing or has another shape
-/// (the config's [model] differs), or when a stretch's checksum is wrong.
-[[nodiscard]] Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest, const std::vector<model::ParameterInfo>& layout, const Shard& shard);
+/// Fills a rank's shard from a checkpoint that any number of data ranks wrote. Refused when a weight is missing or has another
+/// shape (the config's [model] differs), or when a stretch's checksum is wrong.
+[[nodiscard]] Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest,
+                                     const std::vector<model::ParameterInfo>& layout, const Shard& shard);
 
 } // namespace telehelm::train

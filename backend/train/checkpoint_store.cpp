@@ -20,7 +20,8 @@ std::optional<CheckpointName> parseName(const fs::path& path) {
     unsigned attempt = 0;
     long long step = 0;
     int used = 0;
-    if (std::sscanf(name.c_str(), "a%u-step-%lld%n", &attempt, &step, &used) != 2 || static_cast<std::size_t>(used) != name.size()) {
+    if (std::sscanf(name.c_str(), "a%u-step-%lld%n", &attempt, &step, &used) != 2 ||
+        static_cast<std::size_t>(used) != name.size()) {
         return std::nullopt;
     }
     return CheckpointName{path, attempt, step};
@@ -33,7 +34,8 @@ Result<void> verifyFile(const fs::path& path, const FileEntry& file) {
         return fail(ErrorCode::DataLoss, file.name + " is missing", path.string());
     }
     if (static_cast<std::int64_t>(size) != file.bytes) {
-        return fail(ErrorCode::DataLoss, file.name + " has " + std::to_string(size) + " bytes, not " + std::to_string(file.bytes), path.string());
+        return fail(ErrorCode::DataLoss, file.name + " has " + std::to_string(size) + " bytes, not " + std::to_string(file.bytes),
+                    path.string());
     }
     const Result<std::uint64_t> hash = xxh3OfFile(path / file.name);
     if (!hash) {
@@ -91,7 +93,9 @@ std::vector<CheckpointName> listCheckpoints(const fs::path& folder, std::uint32_
             found.push_back(*name);
         }
     }
-    std::ranges::sort(found, [](const CheckpointName& a, const CheckpointName& b) { return std::pair(a.attempt, a.step) > std::pair(b.attempt, b.step); });
+    std::ranges::sort(found, [](const CheckpointName& a, const CheckpointName& b) {
+        return std::pair(a.attempt, a.step) > std::pair(b.attempt, b.step);
+    });
     return found;
 }
 
@@ -126,8 +130,10 @@ Result<Chosen> chooseCheckpoint(const fs::path& folder, const std::string& named
     if (chosen.damaged.empty()) {
         return chosen;
     }
-    return fail(ErrorCode::DataLoss, "no sound checkpoint is left (" + chosen.damaged.front().path.filename().string() + ": " + chosen.damaged.front().text +
-                                         "); remove the damaged ones to start from step 0", paths->front().parent_path().string());
+    return fail(ErrorCode::DataLoss,
+                "no sound checkpoint is left (" + chosen.damaged.front().path.filename().string() + ": " +
+                    chosen.damaged.front().text + "); remove the damaged ones to start from step 0",
+                paths->front().parent_path().string());
 }
 
 void pruneCheckpoints(const fs::path& folder, std::uint32_t attempt, const config::CheckpointConfig& keep) {

@@ -15,7 +15,8 @@ namespace telehelm::train {
 
 [[nodiscard]] std::string checkpointName(std::uint32_t attempt, std::int64_t step);
 /// Where a checkpoint grows until it is whole: ".tmp-" + its name.
-[[nodiscard]] std::filesystem::path temporaryFolder(const std::filesystem::path& folder, std::uint32_t attempt, std::int64_t step);
+[[nodiscard]] std::filesystem::path temporaryFolder(const std::filesystem::path& folder, std::uint32_t attempt,
+                                                    std::int64_t step);
 
 struct CheckpointName {
     std::filesystem::path path;
@@ -39,7 +40,8 @@ struct Chosen {
 };
 /// The checkpoint to start from: the one that the config names, else the newest of this attempt, and where it is damaged the one
 /// before it. Refused when there are checkpoints but none is sound, and when the named one does not exist.
-[[nodiscard]] Result<Chosen> chooseCheckpoint(const std::filesystem::path& folder, const std::string& named, std::uint32_t attempt);
+[[nodiscard]] Result<Chosen> chooseCheckpoint(const std::filesystem::path& folder, const std::string& named,
+                                              std::uint32_t attempt);
 
 /// Removes this attempt's checkpoints beyond the newest `keepLast` whose step is not a multiple of `keepEvery`.
 void pruneCheckpoints(const std::filesystem::path& folder, std::uint32_t attempt, const config::CheckpointConfig& keep);

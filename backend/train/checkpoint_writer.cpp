@@ -28,7 +28,8 @@ std::string rankFile(int rank, const char* suffix) {
 Result<void> makeFolder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
-    return error ? Result<void>(fail(ErrorCode::Internal, "cannot be created: " + error.message(), folder.string())) : Result<void>();
+    return error ? Result<void>(fail(ErrorCode::Internal, "cannot be created: " + error.message(), folder.string()))
+                 : Result<void>();
 }
 
 } // namespace
@@ -87,7 +88,12 @@ void CheckpointWriter::loop() {
         try {
             report = save(m_job);
         } catch (const std::exception& error) { // nothing thrown crosses a thread
-            report = {.step = m_job.manifest.step, .tokens = m_job.manifest.tokens, .bytes = 0, .seconds = 0, .path = {}, .failure = error.what()};
+            report = {.step = m_job.manifest.step,
+                      .tokens = m_job.manifest.tokens,
+                      .bytes = 0,
+                      .seconds = 0,
+                      .path = {},
+                      .failure = error.what()};
         }
         lock.lock();
         m_report = std::move(report);
@@ -98,7 +104,8 @@ void CheckpointWriter::loop() {
 
 SaveReport CheckpointWriter::save(Job& job) const {
     const auto began = Clock::now();
-    SaveReport report{.step = job.manifest.step, .tokens = job.manifest.tokens, .bytes = 0, .seconds = 0, .path = {}, .failure = {}};
+    SaveReport report{
+        .step = job.manifest.step, .tokens = job.manifest.tokens, .bytes = 0, .seconds = 0, .path = {}, .failure = {}};
     const fs::path folder = temporaryFolder(m_place.folder, m_place.key.attempt, report.step);
     Result<void> done = makeFolder(folder).and_then([&] { return writeShard(job, folder); }).and_then([&](const RankPart& part) {
         return writeWhole(folder / rankFile(m_place.rank, "done"), rankPartText(part));
@@ -137,8 +144,13 @@ Result<RankPart> CheckpointWriter::writeShard(const Job& job, const fs::path& fo
             const std::int64_t end = std::min(weight.offset + weight.size, job.from + size);
             TensorEntry tensor{.name = prefixes[kind] + weight.name, .shape = weight.shape, .shards = {}};
             if (begin < end) {
-                const auto bytes = std::as_bytes(values.subspan(static_cast<std::size_t>(begin - job.from), static_cast<std::size_t>(end - begin)));
-                tensor.shards.push_back({.file = name, .begin = begin - weight.offset, .offset = file->bytes(), .bytes = static_cast<std::int64_t>(bytes.size()), .xxh3 = hexHash(xxh3(bytes))});
+                const auto bytes = std::as_bytes(
+                    values.subspan(static_cast<std::size_t>(begin - job.from), static_cast<std::size_t>(end - begin)));
+                tensor.shards.push_back({.file = name,
+                                         .begin = begin - weight.offset,
+                                         .offset = file->bytes(),
+                                         .bytes = static_cast<std::int64_t>(bytes.size()),
+                                         .xxh3 = hexHash(xxh3(bytes))});
                 if (auto written = file->write(bytes); !written) {
                     return tl::unexpected(written.error());
                 }
@@ -169,7 +181,8 @@ Result<void> CheckpointWriter::collectParts(Manifest& manifest, const fs::path& 
                 return fail(ErrorCode::Internal, "rank " + std::to_string(rank) + ": " + *why);
             }
             if (Clock::now() > deadline) {
-                return fail(ErrorCode::Unavailable, "rank " + std::to_string(rank) + " did not finish its files within 10 minutes");
+                return fail(ErrorCode::Unavailable,
+                            "rank " + std::to_string(rank) + " did not finish its files within 10 minutes");
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
         }
@@ -190,7 +203,8 @@ Result<void> CheckpointWriter::finish(Job& job, const fs::path& folder) const {
         fs::remove(folder / rankFile(rank, "done"));
     }
     const fs::path place = m_place.folder / checkpointName(m_place.key.attempt, job.manifest.step);
-    Result<void> durable = writeWhole(folder / "manifest.json", manifestText(job.manifest)).and_then([&] { return syncFolder(folder); });
+    Result<void> durable =
+        writeWhole(folder / "manifest.json", manifestText(job.manifest)).and_then([&] { return syncFolder(folder); });
     if (!durable) {
         return durable;
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes checkpoints behind the training's back: the state is copied at a step boundary, a thread writes it to a temporary folder,
-// and the thread of rank 0 renames the folder when every rank's files are there.
+// Writes checkpoints behind the training's back: the state is copied at a step boundary, a thread writes it to a temporary
+// folder, and the thread of rank 0 renames the folder when every rank's files are there.
 #pragma once
 
 #include <condition_variable>
@@ -40,8 +40,8 @@ public:
 
     /// Trainer thread. Copies the shard and returns; must not be busy. `manifest` without tensors and files.
     void begin(const Shard& shard, Manifest manifest);
-    [[nodiscard]] bool busy() const;      // trainer thread
-    void wait();                          // trainer thread: until not busy
+    [[nodiscard]] bool busy() const;                // trainer thread
+    void wait();                                    // trainer thread: until not busy
     [[nodiscard]] std::optional<SaveReport> take(); // trainer thread: the last finished save, once
 
 private:

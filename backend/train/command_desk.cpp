@@ -12,7 +12,9 @@ namespace telehelm::train {
 using ipc::CommandKind;
 using ipc::CommandState;
 
-void CommandDesk::reject(const ipc::Command& command, const std::string& why) { m_telemetry.outcome(command.id, CommandState::Rejected, -1, why); }
+void CommandDesk::reject(const ipc::Command& command, const std::string& why) {
+    m_telemetry.outcome(command.id, CommandState::Rejected, -1, why);
+}
 
 void CommandDesk::collect(std::int64_t next) {
     for (const ipc::Command& command : m_telemetry.takeCommands()) {
@@ -22,18 +24,25 @@ void CommandDesk::collect(std::int64_t next) {
 
 void CommandDesk::handle(const ipc::Command& command, std::int64_t next) {
     switch (command.kind) {
-    case CommandKind::Pause: return handlePause(command, next);
-    case CommandKind::Resume: return handleResume(command, next);
-    case CommandKind::Checkpoint: m_saves.push_back({command.id, -1}); return;
-    case CommandKind::SetMixture: return handleMixture(command, next);
-    case CommandKind::SetLrScale: return handleLrScale(command);
+    case CommandKind::Pause:
+        return handlePause(command, next);
+    case CommandKind::Resume:
+        return handleResume(command, next);
+    case CommandKind::Checkpoint:
+        m_saves.push_back({command.id, -1});
+        return;
+    case CommandKind::SetMixture:
+        return handleMixture(command, next);
+    case CommandKind::SetLrScale:
+        return handleLrScale(command);
     case CommandKind::Stop:
         if (m_stop) {
             return reject(command, "The run is stopping already.");
         }
         m_stop = command;
         return;
-    case CommandKind::Restart: return reject(command, "A restart makes a new attempt: ask the daemon, not the trainer.");
+    case CommandKind::Restart:
+        return reject(command, "A restart makes a new attempt: ask the daemon, not the trainer.");
     }
     reject(command, "This trainer does not know that command.");
 }
@@ -44,7 +53,8 @@ void CommandDesk::handlePause(const ipc::Command& command, std::int64_t next) {
         return;
     }
     if (command.atStep >= 0 && command.atStep < next) {
-        return reject(command, "Step " + std::to_string(command.atStep) + " has been trained; the earliest pause is before step " + std::to_string(next) + ".");
+        return reject(command, "Step " + std::to_string(command.atStep) +
+                                   " has been trained; the earliest pause is before step " + std::to_string(next) + ".");
     }
     m_pauses.push_back({command.id, command.atStep < 0 ? next : command.atStep});
 }
@@ -64,7 +74,8 @@ void CommandDesk::handleResume(const ipc::Command& command, std::int64_t next) {
 void CommandDesk::answerSaved() {
     std::erase_if(m_saves, [&](const Waiting& save) {
         if (save.step < 0) {
-            m_telemetry.outcome(save.id, CommandState::Applied, m_savedStep, "The checkpoint of step " + std::to_string(m_savedStep) + " is there already.");
+            m_telemetry.outcome(save.id, CommandState::Applied, m_savedStep,
+                                "The checkpoint of step " + std::to_string(m_savedStep) + " is there already.");
         }
         return save.step < 0;
     });
@@ -73,13 +84,15 @@ void CommandDesk::answerSaved() {
 void CommandDesk::handleMixture(const ipc::Command& command, std::int64_t next) {
     const std::int64_t step = command.atStep < 0 ? next : command.atStep;
     if (step < next) {
-        return reject(command, "Step " + std::to_string(step) + " has been trained; the earliest step for a new mixture is " + std::to_string(next) + ".");
+        return reject(command, "Step " + std::to_string(step) + " has been trained; the earliest step for a new mixture is " +
+                                   std::to_string(next) + ".");
     }
     auto shares = sharesInOrder(m_corpus, command.mixture, 1e-6);
     if (!shares) {
         return reject(command, shares.error().text() + ".");
     }
-    data::MixtureChange change{.step = step, .shares = std::move(*shares), .seed = m_sampler.history().back().seed, .skipBatches = 0};
+    data::MixtureChange change{
+        .step = step, .shares = std::move(*shares), .seed = m_sampler.history().back().seed, .skipBatches = 0};
     if (m_sampler.history().back().step == step) {
         change.skipBatches = m_sampler.history().back().skipBatches; // it replaces that entry; what it skipped stays skipped
     }
@@ -134,7 +147,8 @@ void CommandDesk::held(std::int64_t next) {
     m_holding = true;
     std::erase_if(m_pauses, [&](const Waiting& pause) {
         if (pause.step <= next) {
-            m_telemetry.outcome(pause.id, CommandState::Applied, next, "Held before step " + std::to_string(next) + " on all ranks.");
+            m_telemetry.outcome(pause.id, CommandState::Applied, next,
+                                "Held before step " + std::to_string(next) + " on all ranks.");
         }
         return pause.step <= next;
     });
@@ -161,7 +175,8 @@ void CommandDesk::saveEnded(const SaveReport& report) {
     m_savedStep = saved ? report.step : m_savedStep;
     std::erase_if(m_saves, [&](const Waiting& save) {
         if (save.step == report.step) {
-            m_telemetry.outcome(save.id, saved ? CommandState::Applied : CommandState::Failed, report.step, saved ? "Saved as " + report.path.filename().string() + "." : report.failure);
+            m_telemetry.outcome(save.id, saved ? CommandState::Applied : CommandState::Failed, report.step,
+                                saved ? "Saved as " + report.path.filename().string() + "." : report.failure);
         }
         return save.step == report.step;
     });
@@ -181,11 +196,14 @@ void CommandDesk::mixturesDue(std::int64_t next) {
         return;
     }
     const std::string text = mixtureText(named(m_corpus, inForce->shares));
-    std::map<std::string, std::string> facts = {{"seed", std::to_string(inForce->seed)}, {"skip_batches", std::to_string(inForce->skipBatches)}, {"at_step", std::to_string(next)}};
+    std::map<std::string, std::string> facts = {{"seed", std::to_string(inForce->seed)},
+                                                {"skip_batches", std::to_string(inForce->skipBatches)},
+                                                {"at_step", std::to_string(next)}};
     for (const auto& [domain, share] : named(m_corpus, inForce->shares)) {
         facts["share/" + domain] = std::to_string(share);
     }
-    m_telemetry.event(ipc::EventKind::MixtureChanged, ipc::Severity::Info, "From step " + std::to_string(next) + " on: " + text + ".", std::move(facts));
+    m_telemetry.event(ipc::EventKind::MixtureChanged, ipc::Severity::Info,
+                      "From step " + std::to_string(next) + " on: " + text + ".", std::move(facts));
     std::erase_if(m_mixturesDue, [&](const Waiting& due) {
         if (due.step == next) {
             m_telemetry.outcome(due.id, CommandState::Applied, next, "In force from step " + std::to_string(next) + " on.");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rank 0's side of commands: checks each against the run, keeps what is due later, says what all ranks shall do at a step boundary,
-// and reports what became of it.
+// Rank 0's side of commands: checks each against the run, keeps what is due later, says what all ranks shall do at a step
+// boundary, and reports what became of it.
 #pragma once
 
 #include <array>
@@ -27,7 +27,8 @@ struct Word {
 /// Trainer thread of rank 0 (on other ranks an idle one: nothing ever comes).
 class CommandDesk {
 public:
-    CommandDesk(Telemetry& telemetry, const data::Corpus& corpus, data::Sampler& sampler) : m_telemetry(telemetry), m_corpus(corpus), m_sampler(sampler) {}
+    CommandDesk(Telemetry& telemetry, const data::Corpus& corpus, data::Sampler& sampler)
+        : m_telemetry(telemetry), m_corpus(corpus), m_sampler(sampler) {}
 
     /// Takes what came and answers what can be answered at once. `next`: the step that would be trained next.
     void collect(std::int64_t next);
@@ -66,14 +67,14 @@ private:
     const data::Corpus& m_corpus;
     data::Sampler& m_sampler;
     bool m_holding = false;
-    std::vector<Waiting> m_pauses;          // not yet held
+    std::vector<Waiting> m_pauses; // not yet held
     std::optional<ipc::Command> m_stop;
-    std::vector<Waiting> m_saves;           // asked for; step −1: not begun
-    std::int64_t m_savedStep = -1;          // of the newest whole checkpoint
+    std::vector<Waiting> m_saves;               // asked for; step −1: not begun
+    std::int64_t m_savedStep = -1;              // of the newest whole checkpoint
     std::deque<data::MixtureChange> m_mixtures; // to be told to the other ranks
-    std::vector<Waiting> m_mixturesDue;     // told, not yet in force
+    std::vector<Waiting> m_mixturesDue;         // told, not yet in force
     std::optional<Waiting> m_lrCommand;
-    double m_lrScale = 0;                   // asked for; 0: none
+    double m_lrScale = 0; // asked for; 0: none
 };
 
 } // namespace telehelm::train

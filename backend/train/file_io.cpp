@@ -19,7 +19,8 @@ namespace {
 
 tl::unexpected<Error> systemError(const char* what, const std::filesystem::path& path) {
     const int error = errno;
-    return fail(error == ENOSPC ? ErrorCode::ResourceExhausted : ErrorCode::Internal, std::string(what) + ": " + std::strerror(error), path.string());
+    return fail(error == ENOSPC ? ErrorCode::ResourceExhausted : ErrorCode::Internal,
+                std::string(what) + ": " + std::strerror(error), path.string());
 }
 
 } // namespace
@@ -30,7 +31,9 @@ std::string hexHash(std::uint64_t hash) {
     return text;
 }
 
-std::uint64_t xxh3(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+std::uint64_t xxh3(std::span<const std::byte> bytes) {
+    return XXH3_64bits(bytes.data(), bytes.size());
+}
 
 Result<std::uint64_t> xxh3OfFile(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
@@ -96,11 +99,13 @@ Result<void> DurableFile::close() {
 Result<void> writeWhole(const std::filesystem::path& path, const std::string& text) {
     const std::filesystem::path part = path.string() + ".part";
     return DurableFile::create(part)
-        .and_then([&](DurableFile file) { return file.write(std::as_bytes(std::span(text))).and_then([&] { return file.close(); }); })
+        .and_then(
+            [&](DurableFile file) { return file.write(std::as_bytes(std::span(text))).and_then([&] { return file.close(); }); })
         .and_then([&]() -> Result<void> {
             std::error_code error;
             std::filesystem::rename(part, path, error);
-            return error ? Result<void>(fail(ErrorCode::Internal, "cannot be renamed: " + error.message(), path.string())) : Result<void>();
+            return error ? Result<void>(fail(ErrorCode::Internal, "cannot be renamed: " + error.message(), path.string()))
+                         : Result<void>();
         });
 }
 

@@ -28,7 +28,9 @@ Json toJson(const TensorEntry& tensor) {
     return {{"name", tensor.name}, {"shape", tensor.shape}, {"shards", std::move(shards)}};
 }
 
-Json toJson(const FileEntry& file) { return {{"name", file.name}, {"bytes", file.bytes}, {"xxh3", file.xxh3}}; }
+Json toJson(const FileEntry& file) {
+    return {{"name", file.name}, {"bytes", file.bytes}, {"xxh3", file.xxh3}};
+}
 
 Json toJson(const NamedMixtureChange& change) {
     return {{"step", change.step}, {"shares", change.shares}, {"seed", change.seed}, {"skip_batches", change.skipBatches}};
@@ -45,15 +47,22 @@ template <typename T> Json listOf(const std::vector<T>& values) {
 TensorEntry tensorFrom(const Json& json) {
     TensorEntry tensor{.name = json.at("name"), .shape = json.at("shape"), .shards = {}};
     for (const Json& shard : json.at("shards")) {
-        tensor.shards.push_back({.file = shard.at("file"), .begin = shard.at("begin"), .offset = shard.at("offset"), .bytes = shard.at("bytes"), .xxh3 = shard.at("xxh3")});
+        tensor.shards.push_back({.file = shard.at("file"),
+                                 .begin = shard.at("begin"),
+                                 .offset = shard.at("offset"),
+                                 .bytes = shard.at("bytes"),
+                                 .xxh3 = shard.at("xxh3")});
     }
     return tensor;
 }
 
-FileEntry fileFrom(const Json& json) { return {.name = json.at("name"), .bytes = json.at("bytes"), .xxh3 = json.at("xxh3")}; }
+FileEntry fileFrom(const Json& json) {
+    return {.name = json.at("name"), .bytes = json.at("bytes"), .xxh3 = json.at("xxh3")};
+}
 
 NamedMixtureChange changeFrom(const Json& json) {
-    return {.step = json.at("step"), .shares = json.at("shares"), .seed = json.at("seed"), .skipBatches = json.at("skip_batches")};
+    return {
+        .step = json.at("step"), .shares = json.at("shares"), .seed = json.at("seed"), .skipBatches = json.at("skip_batches")};
 }
 
 template <typename T> std::vector<T> listFrom(const Json& json, T (*from)(const Json&)) {
@@ -80,7 +89,10 @@ Manifest manifestFrom(const Json& json) {
     m.skippedSteps = json.at("skipped_steps");
     m.lrScale = json.at("lr_scale");
     const Json& config = json.at("config");
-    m.config = {.lrScale = config.at("lr_scale"), .dataSeed = config.at("data_seed"), .skipBatches = config.at("skip_batches"), .mixture = config.at("mixture")};
+    m.config = {.lrScale = config.at("lr_scale"),
+                .dataSeed = config.at("data_seed"),
+                .skipBatches = config.at("skip_batches"),
+                .mixture = config.at("mixture")};
     m.configXxh3 = json.at("config_xxh3");
     m.mixtureHistory = listFrom<NamedMixtureChange>(json.at("mixture_history"), changeFrom);
     m.tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom);
@@ -91,8 +103,8 @@ Manifest manifestFrom(const Json& json) {
 } // namespace
 
 std::string manifestText(const Manifest& m) {
-    Json json = {{"format", kFormat},          {"run", m.key.run},    {"attempt", m.key.attempt}, {"step", m.step},
-                 {"tokens", m.tokens},         {"saved_us", m.savedUs}, {"bytes", m.bytes}};
+    Json json = {{"format", kFormat},  {"run", m.key.run},      {"attempt", m.key.attempt}, {"step", m.step},
+                 {"tokens", m.tokens}, {"saved_us", m.savedUs}, {"bytes", m.bytes}};
     // JSON has no NaN: a loss that was not finite is left out.
     if (std::isfinite(m.trainLoss)) {
         json["train_loss"] = m.trainLoss;
@@ -104,7 +116,10 @@ std::string manifestText(const Manifest& m) {
     json["updates"] = m.updates;
     json["skipped_steps"] = m.skippedSteps;
     json["lr_scale"] = m.lrScale;
-    json["config"] = {{"lr_scale", m.config.lrScale}, {"data_seed", m.config.dataSeed}, {"skip_batches", m.config.skipBatches}, {"mixture", m.config.mixture}};
+    json["config"] = {{"lr_scale", m.config.lrScale},
+                      {"data_seed", m.config.dataSeed},
+                      {"skip_batches", m.config.skipBatches},
+                      {"mixture", m.config.mixture}};
     json["config_xxh3"] = m.configXxh3;
     json["mixture_history"] = listOf(m.mixtureHistory);
     json["files"] = listOf(m.files);
@@ -121,7 +136,9 @@ Result<Manifest> readManifest(const std::filesystem::path& folder) {
     try {
         const Json json = Json::parse(*text);
         if (const int format = json.at("format"); format != kFormat) {
-            return fail(ErrorCode::VersionMismatch, "is of format " + std::to_string(format) + "; this program reads " + std::to_string(kFormat), path.string());
+            return fail(ErrorCode::VersionMismatch,
+                        "is of format " + std::to_string(format) + "; this program reads " + std::to_string(kFormat),
+                        path.string());
         }
         return manifestFrom(json);
     } catch (const nlohmann::json::exception& error) {
@@ -129,12 +146,15 @@ Result<Manifest> readManifest(const std::filesystem::path& folder) {
     }
 }
 
-std::string rankPartText(const RankPart& part) { return Json{{"files", listOf(part.files)}, {"tensors", listOf(part.tensors)}}.dump() + "\n"; }
+std::string rankPartText(const RankPart& part) {
+    return Json{{"files", listOf(part.files)}, {"tensors", listOf(part.tensors)}}.dump() + "\n";
+}
 
 Result<RankPart> parseRankPart(const std::string& text) {
     try {
         const Json json = Json::parse(text);
-        return RankPart{.files = listFrom<FileEntry>(json.at("files"), fileFrom), .tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom)};
+        return RankPart{.files = listFrom<FileEntry>(json.at("files"), fileFrom),
+                        .tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom)};
     } catch (const nlohmann::json::exception& error) {
         return fail(ErrorCode::DataLoss, "a rank's note of what it wrote cannot be read: " + std::string(error.what()));
     }

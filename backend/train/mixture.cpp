@@ -30,7 +30,10 @@ Taken takenFrom(const config::RunConfig& config, const Manifest& manifest, const
     }
     const ConfigMarks now = marksOf(config);
     const ConfigMarks& then = manifest.config;
-    return {.lrScale = now.lrScale != then.lrScale, .seed = now.dataSeed != then.dataSeed, .skip = now.skipBatches != then.skipBatches, .mixture = now.mixture != then.mixture};
+    return {.lrScale = now.lrScale != then.lrScale,
+            .seed = now.dataSeed != then.dataSeed,
+            .skip = now.skipBatches != then.skipBatches,
+            .mixture = now.mixture != then.mixture};
 }
 
 Result<std::vector<data::MixtureChange>> historyOf(const data::Corpus& corpus, const Manifest& manifest) {
@@ -38,9 +41,11 @@ Result<std::vector<data::MixtureChange>> historyOf(const data::Corpus& corpus, c
     for (const NamedMixtureChange& change : manifest.mixtureHistory) {
         auto shares = sharesInOrder(corpus, change.shares, 1e-6);
         if (!shares) {
-            return fail(shares.error().code, "the checkpoint's mixture does not fit the corpus: " + shares.error().message, "[data] corpus");
+            return fail(shares.error().code, "the checkpoint's mixture does not fit the corpus: " + shares.error().message,
+                        "[data] corpus");
         }
-        history.push_back({.step = change.step, .shares = std::move(*shares), .seed = change.seed, .skipBatches = change.skipBatches});
+        history.push_back(
+            {.step = change.step, .shares = std::move(*shares), .seed = change.seed, .skipBatches = change.skipBatches});
     }
     if (history.empty()) {
         return fail(ErrorCode::DataLoss, "the checkpoint's manifest has no mixture history");
@@ -50,7 +55,8 @@ Result<std::vector<data::MixtureChange>> historyOf(const data::Corpus& corpus, c
 
 } // namespace
 
-Result<std::vector<double>> sharesInOrder(const data::Corpus& corpus, const std::map<std::string, double>& shares, double tolerance) {
+Result<std::vector<double>> sharesInOrder(const data::Corpus& corpus, const std::map<std::string, double>& shares,
+                                          double tolerance) {
     std::vector<double> ordered(corpus.domains().size(), 0.0);
     double sum = 0;
     for (const auto& [name, share] : shares) {
@@ -99,25 +105,33 @@ std::map<std::string, double> named(const data::Corpus& corpus, const std::vecto
 }
 
 ConfigMarks marksOf(const config::RunConfig& config) {
-    return {.lrScale = config.optimizer.lrScale, .dataSeed = config.data.seed, .skipBatches = config.data.skipBatches, .mixture = config.data.mixture};
+    return {.lrScale = config.optimizer.lrScale,
+            .dataSeed = config.data.seed,
+            .skipBatches = config.data.skipBatches,
+            .mixture = config.data.mixture};
 }
 
 std::vector<NamedMixtureChange> namedHistory(const data::Corpus& corpus, const std::vector<data::MixtureChange>& history) {
     std::vector<NamedMixtureChange> changes;
     for (const data::MixtureChange& change : history) {
-        changes.push_back({.step = change.step, .shares = named(corpus, change.shares), .seed = change.seed, .skipBatches = change.skipBatches});
+        changes.push_back({.step = change.step,
+                           .shares = named(corpus, change.shares),
+                           .seed = change.seed,
+                           .skipBatches = change.skipBatches});
     }
     return changes;
 }
 
-Result<Fork> forkFrom(const config::RunConfig& config, const data::Corpus& corpus, const Manifest* manifest, const ipc::AttemptKey& own) {
+Result<Fork> forkFrom(const config::RunConfig& config, const data::Corpus& corpus, const Manifest* manifest,
+                      const ipc::AttemptKey& own) {
     auto shares = configShares(corpus, config.data);
     if (!shares) {
         return tl::unexpected(shares.error());
     }
     Fork fork{.history = {}, .lrScale = config.optimizer.lrScale, .changed = false};
     if (manifest == nullptr) {
-        fork.history = {{.step = 1, .shares = std::move(*shares), .seed = config.data.seed, .skipBatches = config.data.skipBatches}};
+        fork.history = {
+            {.step = 1, .shares = std::move(*shares), .seed = config.data.seed, .skipBatches = config.data.skipBatches}};
         return fork;
     }
     auto history = historyOf(corpus, *manifest);
@@ -129,7 +143,8 @@ Result<Fork> forkFrom(const config::RunConfig& config, const data::Corpus& corpu
     fork.lrScale = taken.lrScale ? config.optimizer.lrScale : manifest->lrScale;
     if (taken.data()) {
         // Changes that were planned for later fall away: the operator decides anew.
-        std::erase_if(fork.history, [&](const data::MixtureChange& change) { return change.step > manifest->step && change.step > 1; });
+        std::erase_if(fork.history,
+                      [&](const data::MixtureChange& change) { return change.step > manifest->step && change.step > 1; });
         data::MixtureChange change = fork.history.back();
         change.step = std::max<std::int64_t>(1, manifest->step + 1);
         change.shares = taken.mixture ? std::move(*shares) : change.shares;

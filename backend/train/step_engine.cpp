@@ -17,14 +17,18 @@ std::int64_t shardSizeOf(std::size_t parameters, int ranks) {
     return (share + kGrain - 1) / kGrain * kGrain;
 }
 
-std::size_t at(std::int64_t value) { return static_cast<std::size_t>(value); }
+std::size_t at(std::int64_t value) {
+    return static_cast<std::size_t>(value);
+}
 
 } // namespace
 
-StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh, int threads)
-    : m_model(model), m_sampler(sampler), m_ranks(mesh.data()), m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()),
-      m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own), m_contextLength(config.model.contextLength),
-      m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())), m_threads(threads),
+StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
+                       int threads)
+    : m_model(model), m_sampler(sampler), m_ranks(mesh.data()), m_sequences(config.batch.sequences),
+      m_own(m_sequences / m_ranks.size()), m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own),
+      m_contextLength(config.model.contextLength), m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())),
+      m_threads(threads),
       m_optimizer(model.layout(), m_shardSize * m_ranks.rank(), m_shardSize * (m_ranks.rank() + 1), config.optimizer, threads) {
     const std::size_t padded = at(m_shardSize * m_ranks.size());
     if (padded != model.parameters().size()) {

@@ -17,8 +17,8 @@
 namespace telehelm::train {
 
 struct StepOutcome {
-    double loss = 0;     // nats per token, mean over the whole batch
-    double gradNorm = 0; // global, before clipping
+    double loss = 0;      // nats per token, mean over the whole batch
+    double gradNorm = 0;  // global, before clipping
     bool skipped = false; // loss or norm not finite: no parameter was changed
     std::string blame;    // skipped: rank and weight where it began
     double computeMs = 0; // forward and backward of this rank
@@ -33,7 +33,8 @@ struct Shard {
 /// Trainer thread only; every call is collective over the data axis. No allocation inside a step.
 class StepEngine {
 public:
-    StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh, int threads);
+    StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
+               int threads);
 
     StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
 

@@ -74,12 +74,20 @@ void Telemetry::saved(const SaveReport& report) {
     std::snprintf(seconds, sizeof seconds, "%.3f", report.seconds);
     if (report.failure.empty()) {
         event(ipc::EventKind::CheckpointSaved, ipc::Severity::Info, "Checkpoint of step " + step + " saved in " + seconds + " s.",
-              {{"path", report.path.string()}, {"bytes", std::to_string(report.bytes)}, {"seconds", seconds}, {"step", step}, {"tokens", std::to_string(report.tokens)}});
+              {{"path", report.path.string()},
+               {"bytes", std::to_string(report.bytes)},
+               {"seconds", seconds},
+               {"step", step},
+               {"tokens", std::to_string(report.tokens)}});
     } else {
-        event(ipc::EventKind::Note, ipc::Severity::Critical, "Checkpoint of step " + step + " could not be saved: " + report.failure, {{"path", report.path.string()}, {"step", step}});
+        event(ipc::EventKind::Note, ipc::Severity::Critical,
+              "Checkpoint of step " + step + " could not be saved: " + report.failure,
+              {{"path", report.path.string()}, {"step", step}});
     }
 }
 
-std::vector<ipc::Command> Telemetry::takeCommands() const { return m_link != nullptr ? m_link->takeCommands() : std::vector<ipc::Command>(); }
+std::vector<ipc::Command> Telemetry::takeCommands() const {
+    return m_link != nullptr ? m_link->takeCommands() : std::vector<ipc::Command>();
+}
 
 } // namespace telehelm::train

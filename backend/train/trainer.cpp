@@ -12,11 +12,13 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr auto kHoldPoll = std::chrono::milliseconds(20);
-constexpr std::int64_t kSeldom = 10;        // steps between points that need not come each step
-constexpr int kCalibrations = 4;            // a machine that was busy at the start is measured too low
+constexpr std::int64_t kSeldom = 10;         // steps between points that need not come each step
+constexpr int kCalibrations = 4;             // a machine that was busy at the start is measured too low
 constexpr std::int64_t kMixtureWindow = 100; // steps over which the achieved share is measured
 
-double msSince(Clock::time_point began) { return std::chrono::duration<double, std::milli>(Clock::now() - began).count(); }
+double msSince(Clock::time_point began) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
+}
 
 } // namespace
 
@@ -65,7 +67,10 @@ Trainer::Boundary Trainer::boundary() {
         }
         if (word(Word::Stop) || word(Word::Signal)) {
             const bool asked = word(Word::Stop);
-            return {.stop = true, .save = asked ? word(Word::SaveAtStop) : true, .why = (asked ? "Stopped by command" : "Stopped by a signal") + std::string(" after step ") + std::to_string(m_step) + "."};
+            return {.stop = true,
+                    .save = asked ? word(Word::SaveAtStop) : true,
+                    .why = (asked ? "Stopped by command" : "Stopped by a signal") + std::string(" after step ") +
+                           std::to_string(m_step) + "."};
         }
         if (!word(Word::Hold)) {
             m_desk.mixturesDue(next);
@@ -99,7 +104,8 @@ void Trainer::shareMixture() {
         change.seed = static_cast<std::uint64_t>(numbers[1]);
         change.skipBatches = numbers[2];
         if (auto applied = m_sampler->change(std::move(change)); !applied) {
-            throw std::runtime_error("rank " + std::to_string(world.rank()) + " refused a mixture that rank 0 took: " + applied.error().text());
+            throw std::runtime_error("rank " + std::to_string(world.rank()) +
+                                     " refused a mixture that rank 0 took: " + applied.error().text());
         }
     }
 }
@@ -116,6 +122,9 @@ void Trainer::save() {
     m_savedStep = m_step;
     m_writer.begin(m_engine.shard(), manifest());
     m_desk.saveBegan(m_step);
+    if (m_options.waitForSaves) {
+        m_writer.wait();
+    }
 }
 
 void Trainer::reportSave() {
@@ -126,7 +135,8 @@ void Trainer::reportSave() {
     m_telemetry.saved(*report);
     m_desk.saveEnded(*report);
     m_saveFailure = report->failure;
-    m_options.onNote(report->failure.empty() ? "checkpoint " + report->path.filename().string() + " saved" : "checkpoint not saved: " + report->failure);
+    m_options.onNote(report->failure.empty() ? "checkpoint " + report->path.filename().string() + " saved"
+                                             : "checkpoint not saved: " + report->failure);
 }
 
 Manifest Trainer::manifest() const {
@@ -180,7 +190,8 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     if (outcome.skipped) {
         ++m_skipped;
         m_telemetry.point(ipc::series::kSkippedSteps, static_cast<double>(m_skipped));
-        m_telemetry.event(ipc::EventKind::StepSkipped, ipc::Severity::Warning, "Step " + std::to_string(m_step) + " was skipped on all ranks: " + outcome.blame + ".",
+        m_telemetry.event(ipc::EventKind::StepSkipped, ipc::Severity::Warning,
+                          "Step " + std::to_string(m_step) + " was skipped on all ranks: " + outcome.blame + ".",
                           {{"skipped_steps", std::to_string(m_skipped)}, {"began_at", outcome.blame}});
     }
     if (m_step % kSeldom == 0 || m_step == 1) {
@@ -230,7 +241,10 @@ void Trainer::recalibrate() {
     calibrate();
     if (m_peakGflops > 1.1 * before) {
         char text[160];
-        std::snprintf(text, sizeof text, "The machine's sgemm peak is %.1f GFLOP/s, not %.1f as measured before; perf/mfu refers to it from here on.", m_peakGflops, before);
+        std::snprintf(
+            text, sizeof text,
+            "The machine's sgemm peak is %.1f GFLOP/s, not %.1f as measured before; perf/mfu refers to it from here on.",
+            m_peakGflops, before);
         m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Info, text, {{"sgemm_gflops", std::to_string(m_peakGflops)}});
     }
 }

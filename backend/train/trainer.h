@@ -27,12 +27,13 @@ namespace telehelm::train {
 
 struct TrainerOptions {
     config::RunConfig config;
-    std::string configXxh3;             // of the text it was read from
+    std::string configXxh3; // of the text it was read from
     ipc::AttemptKey key;
     std::filesystem::path checkpointDir;
-    std::int64_t lastStep = 0;          // end here; 0: at the config's last step. The schedule stays the config's.
-    int threads = 1;                    // of this rank
-    bool calibrate = true;              // measure the sgemm peak for perf/mfu (0.2 s)
+    std::int64_t lastStep = 0; // end here; 0: at the config's last step. The schedule stays the config's.
+    int threads = 1;           // of this rank
+    bool calibrate = true;     // measure the sgemm peak for perf/mfu (0.2 s)
+    bool waitForSaves = false; // hold the training until each checkpoint is whole: then its step is certain
     std::string host;
     std::function<bool()> stopRequested = [] { return false; }; // e.g. SIGTERM came
     std::function<void(const StepFacts&)> onStep = [](const StepFacts&) {};
@@ -40,7 +41,7 @@ struct TrainerOptions {
 };
 
 struct TrainEnd {
-    bool finished = false;   // reached the last step; else stopped
+    bool finished = false; // reached the last step; else stopped
     std::int64_t step = 0;
     std::string text;        // one sentence
     std::string saveFailure; // the last checkpoint could not be saved
@@ -50,20 +51,22 @@ struct TrainEnd {
 struct StartPoint {
     std::filesystem::path path; // empty: step 0
     Manifest manifest;
-    std::vector<Damage> damaged;          // rank 0 only
-    std::vector<std::string> unfinished;  // rank 0 only
+    std::vector<Damage> damaged;         // rank 0 only
+    std::vector<std::string> unfinished; // rank 0 only
 };
 /// Collective. Rank 0 looks and checks, everybody learns.
 [[nodiscard]] Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options);
 
-/// Collective: the same answer on all ranks. Where a rank failed, it gets its own error and the others a Cancelled one without text.
+/// Collective: the same answer on all ranks. Where a rank failed, it gets its own error and the others a Cancelled one without
+/// text.
 [[nodiscard]] Result<void> agree(comm::Communicator& world, Result<void> own);
 
 /// Trainer thread only. All calls are collective over the mesh.
 class Trainer {
 public:
     /// Throws std::runtime_error when the ranks disagree; `link` null on every rank but 0.
-    [[nodiscard]] static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
+    [[nodiscard]] static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh,
+                                                                 std::shared_ptr<const data::Corpus> corpus,
                                                                  ipc::TrainerLink* link, StartPoint start);
     TrainEnd run();
 
@@ -75,7 +78,8 @@ private:
         bool stop = false, save = false;
         std::string why;
     };
-    Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link, const Fork& fork);
+    Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
+            ipc::TrainerLink* link, const Fork& fork);
     Result<void> restore(const StartPoint& start);
     void announce(const StartPoint& start);
     [[nodiscard]] std::map<std::string, std::string> startFacts(const StartPoint& start);
@@ -117,7 +121,7 @@ private:
     std::int64_t m_step = 0, m_tokens = 0, m_skipped = 0;
     double m_lrScale = 1, m_lastLoss = 0, m_lastNorm = 0;
     std::int64_t m_savedStep = -1; // of the last checkpoint that was begun or found
-    bool m_saveWanted = false;             // a regular checkpoint is due as soon as no other is being written
+    bool m_saveWanted = false;     // a regular checkpoint is due as soon as no other is being written
     std::string m_saveFailure;
 };
 

@@ -67,22 +67,32 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
     return start;
 }
 
-Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link, const Fork& fork)
+Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
+                 ipc::TrainerLink* link, const Fork& fork)
     : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
       m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads)),
-      m_sampler(data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
+      m_sampler(
+          data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
       m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads),
       m_schedule(m_options.config.optimizer, m_options.config.schedule, m_options.config.tokensPerStep(), m_options.config.steps),
-      m_validation(*m_corpus, m_options.config.model.contextLength, m_options.config.validation.sequencesPerDomain, microBatch(m_options.config)),
+      m_validation(*m_corpus, m_options.config.model.contextLength, m_options.config.validation.sequencesPerDomain,
+                   microBatch(m_options.config)),
       m_telemetry(link, m_options.key), m_desk(m_telemetry, *m_corpus, *m_sampler),
-      m_writer({.folder = m_options.checkpointDir, .key = m_options.key, .rank = mesh.world().rank(), .ranks = mesh.world().size(), .keep = m_options.config.checkpoint},
+      m_writer({.folder = m_options.checkpointDir,
+                .key = m_options.key,
+                .rank = mesh.world().rank(),
+                .ranks = mesh.world().size(),
+                .keep = m_options.config.checkpoint},
                m_model->layout()),
       m_lrScale(fork.lrScale) {}
 
-Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
-                                                 ipc::TrainerLink* link, StartPoint start) {
+Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
+                                                 std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
+                                                 StartPoint start) {
     if (corpus->vocabSize() > options.config.model.vocabSize) {
-        return fail(ErrorCode::InvalidArgument, std::to_string(options.config.model.vocabSize) + " is less than the corpus' " + std::to_string(corpus->vocabSize()) + " tokens",
+        return fail(ErrorCode::InvalidArgument,
+                    std::to_string(options.config.model.vocabSize) + " is less than the corpus' " +
+                        std::to_string(corpus->vocabSize()) + " tokens",
                     "[model] vocab_size");
     }
     const Result<Fork> fork = forkFrom(options.config, *corpus, start.path.empty() ? nullptr : &start.manifest, options.key);
@@ -158,20 +168,25 @@ void Trainer::announce(const StartPoint& start) {
     m_telemetry.at(m_step, m_tokens, "step");
     for (const std::string& name : start.unfinished) {
         const std::string text = "Checkpoint " + name + " was not finished when its process ended; it is left out.";
-        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text, {{"path", (m_options.checkpointDir / name).string()}});
+        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text,
+                          {{"path", (m_options.checkpointDir / name).string()}});
         m_options.onNote(text);
     }
     for (const Damage& damage : start.damaged) {
-        const std::string text = "Checkpoint " + damage.path.filename().string() + " is damaged (" + damage.text + "); the one before it is used.";
-        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text, {{"path", damage.path.string()}, {"damage", damage.text}});
+        const std::string text =
+            "Checkpoint " + damage.path.filename().string() + " is damaged (" + damage.text + "); the one before it is used.";
+        m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text,
+                          {{"path", damage.path.string()}, {"damage", damage.text}});
         m_options.onNote(text);
     }
-    const std::string from = start.path.empty() ? "from step 0" : "from step " + std::to_string(m_step) + " of " + start.path.filename().string();
-    m_telemetry.event(ipc::EventKind::AttemptStarted, ipc::Severity::Info, "Training starts " + from + " on " + m_mesh.shape().text() + ".", startFacts(start));
+    const std::string from =
+        start.path.empty() ? "from step 0" : "from step " + std::to_string(m_step) + " of " + start.path.filename().string();
+    m_telemetry.event(ipc::EventKind::AttemptStarted, ipc::Severity::Info,
+                      "Training starts " + from + " on " + m_mesh.shape().text() + ".", startFacts(start));
     std::ostringstream text;
-    text << "training starts " << from << ", mesh " << m_mesh.shape().text() << ", " << m_options.config.model.parameterCount() << " parameters, "
-         << m_options.threads << (m_options.threads == 1 ? " thread" : " threads") << " a rank, sgemm peak " << m_peakGflops << " GFLOP/s, unigram entropy "
-         << m_corpus->unigramEntropy(mixtureAt(m_step + 1).shares) << " nats";
+    text << "training starts " << from << ", mesh " << m_mesh.shape().text() << ", " << m_options.config.model.parameterCount()
+         << " parameters, " << m_options.threads << (m_options.threads == 1 ? " thread" : " threads") << " a rank, sgemm peak "
+         << m_peakGflops << " GFLOP/s, unigram entropy " << m_corpus->unigramEntropy(mixtureAt(m_step + 1).shares) << " nats";
     m_options.onNote(text.str());
 }
 

@@ -72,7 +72,8 @@ data = 1
 
 [data]
 seed = 7
-corpus = ")" + corpus.string() + R"("
+corpus = ")" +
+           corpus.string() + R"("
 
 [data.mixture]
 WebText = 60.0 # most
@@ -118,7 +119,8 @@ std::vector<double> RecordingLink::values(const std::string& series) const {
 
 std::vector<ipc::Event> RecordingLink::eventsOf(ipc::EventKind kind) const {
     std::vector<ipc::Event> found;
-    std::copy_if(events.begin(), events.end(), std::back_inserter(found), [&](const ipc::Event& event) { return event.kind == kind; });
+    std::copy_if(events.begin(), events.end(), std::back_inserter(found),
+                 [&](const ipc::Event& event) { return event.kind == kind; });
     return found;
 }
 
@@ -126,7 +128,8 @@ std::string RecordingLink::outcome(const std::string& id) const {
     std::string text;
     for (const ipc::CommandOutcome& outcome : outcomes) {
         if (outcome.id == id) {
-            text += (text.empty() ? "" : " | ") + std::string(ipc::name(outcome.state)) + " " + std::to_string(outcome.step) + ": " + outcome.text;
+            text += (text.empty() ? "" : " | ") + std::string(ipc::name(outcome.state)) + " " + std::to_string(outcome.step) +
+                    ": " + outcome.text;
         }
     }
     return text;
@@ -139,8 +142,8 @@ ipc::Command command(const std::string& id, ipc::CommandKind kind) {
     return command;
 }
 
-Training runTraining(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link, std::uint32_t attempt,
-                     const std::function<void(train::TrainerOptions&)>& adjust) {
+Training runTraining(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link,
+                     std::uint32_t attempt, const std::function<void(train::TrainerOptions&)>& adjust) {
     const auto world = comm::makeSelfCommunicator();
     const parallel::Mesh mesh(*parallel::MeshShape::make(config.parallel, 1), *world);
     auto corpus = data::openCorpus(config.data.corpus);
@@ -152,6 +155,7 @@ Training runTraining(const config::RunConfig& config, const std::filesystem::pat
     options.key = {config.name, attempt};
     options.checkpointDir = checkpoints;
     options.calibrate = false;
+    options.waitForSaves = true; // tiny steps would overtake the writer
     adjust(options);
     auto start = train::findStart(*world, options);
     if (!start) {

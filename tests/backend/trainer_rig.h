@@ -57,7 +57,8 @@ struct Training {
     std::vector<float> parameters;
 };
 /// One rank in this process. Throws std::runtime_error with the error's text where it cannot start.
-Training runTraining(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link, std::uint32_t attempt = 1,
-                     const std::function<void(train::TrainerOptions&)>& adjust = [](train::TrainerOptions&) {});
+Training runTraining(
+    const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link, std::uint32_t attempt = 1,
+    const std::function<void(train::TrainerOptions&)>& adjust = [](train::TrainerOptions&) {});
 
 } // namespace telehelm::tests

@@ -68,13 +68,8 @@ private slots:
         for (const train::CheckpointName& name : train::listCheckpoints(folder("keep"))) {
             steps.push_back(name.step);
         }
-        // A save that another one was in the way of comes a step later, so only the ends are certain.
-        QCOMPARE(steps.front(), 20);
-        QVERIFY(steps.size() >= 2 && steps.size() <= 4);
-        for (std::size_t i = 2; i < steps.size(); ++i) {
-            QCOMPARE(steps[i] % 8, 0);
-        }
-        QVERIFY(!link.eventsOf(ipc::EventKind::CheckpointSaved).empty());
+        QCOMPARE(steps, (std::vector<std::int64_t>{20, 18, 16, 8}));
+        QCOMPARE(link.eventsOf(ipc::EventKind::CheckpointSaved).size(), std::size_t{10});
         for (const auto& entry : fs::directory_iterator(folder("keep"))) {
             QVERIFY2(!entry.path().filename().string().starts_with(".tmp"), entry.path().c_str());
         }
@@ -98,11 +93,21 @@ private slots:
         const fs::path newest = dir / "a1-step-00000010";
         QVERIFY(fs::exists(newest));
         switch (damage) {
-        case 0: flipByte(newest / "rank-00000.bin"); break;
-        case 1: fs::resize_file(newest / "rank-00000.bin", 100); break;
-        case 2: fs::remove(newest / "rank-00000.bin"); break;
-        case 3: fs::remove(newest / "manifest.json"); break;
-        default: fs::resize_file(newest / "manifest.json", 300); break;
+        case 0:
+            flipByte(newest / "rank-00000.bin");
+            break;
+        case 1:
+            fs::resize_file(newest / "rank-00000.bin", 100);
+            break;
+        case 2:
+            fs::remove(newest / "rank-00000.bin");
+            break;
+        case 3:
+            fs::remove(newest / "manifest.json");
+            break;
+        default:
+            fs::resize_file(newest / "manifest.json", 300);
+            break;
         }
         fs::create_directories(dir / ".tmp-a1-step-00000012");
         RecordingLink link;
@@ -110,7 +115,9 @@ private slots:
         const auto damaged = link.eventsOf(ipc::EventKind::CheckpointDamaged);
         QCOMPARE(damaged.size(), std::size_t{2});
         QVERIFY(damaged[0].text.find("a1-step-00000012 was not finished") != std::string::npos);
-        QVERIFY2(damaged[1].text.find("a1-step-00000010 is damaged") != std::string::npos && damaged[1].text.find(says.toStdString()) != std::string::npos, damaged[1].text.c_str());
+        QVERIFY2(damaged[1].text.find("a1-step-00000010 is damaged") != std::string::npos &&
+                     damaged[1].text.find(says.toStdString()) != std::string::npos,
+                 damaged[1].text.c_str());
         QCOMPARE(link.points.at("train/loss").front().step, 6); // the one before it
         QVERIFY(run.parameters == m_plainRun.parameters);
         QVERIFY(train::verifyCheckpoint(newest)); // trained again and replaced
@@ -122,7 +129,9 @@ private slots:
         fs::remove(dir / "a1-step-00000005" / "manifest.json");
         const auto chosen = train::chooseCheckpoint(dir, "", 1);
         QVERIFY(!chosen);
-        QVERIFY2(chosen.error().text().find("no sound checkpoint is left (a1-step-00000005: has no manifest.json)") != std::string::npos, chosen.error().text().c_str());
+        QVERIFY2(chosen.error().text().find("no sound checkpoint is left (a1-step-00000005: has no manifest.json)") !=
+                     std::string::npos,
+                 chosen.error().text().c_str());
         const auto missing = train::chooseCheckpoint(dir, (dir / "a1-step-00000099").string(), 2);
         QVERIFY(!missing);
         QCOMPARE(missing.error().code, ErrorCode::NotFound);
@@ -140,7 +149,8 @@ private slots:
         } catch (const std::runtime_error& error) {
             text = error.what();
         }
-        QVERIFY2(text.find("layers.0.ffn.gate_up is 96 × 32 in the checkpoint but 128 × 32 by the config") != std::string::npos, text.c_str());
+        QVERIFY2(text.find("layers.0.ffn.gate_up is 96 × 32 in the checkpoint but 128 × 32 by the config") != std::string::npos,
+                 text.c_str());
     }
 
     void aRestartChangesWhatItNames() {

@@ -25,7 +25,8 @@ void checkReductions(Communicator& world) {
     const int r = world.rank();
     std::vector<double> values = {static_cast<double>(r), -static_cast<double>(r), 1.0};
     world.allReduce(std::span(values), Reduce::Sum);
-    expect(values == std::vector<double>({n * (n - 1) / 2.0, -n * (n - 1) / 2.0, static_cast<double>(n)}), "allReduce sum of double");
+    expect(values == std::vector<double>({n * (n - 1) / 2.0, -n * (n - 1) / 2.0, static_cast<double>(n)}),
+           "allReduce sum of double");
     std::vector<float> extremes = {static_cast<float>(r)};
     world.allReduce(std::span(extremes), Reduce::Max);
     expect(extremes[0] == static_cast<float>(n - 1), "allReduce max");
@@ -73,7 +74,8 @@ void checkSplit(Communicator& world) {
     const auto halves = world.split(world.rank() % 2, -world.rank()); // keys turn the order round
     std::vector<double> count = {1.0};
     halves->allReduce(std::span(count), Reduce::Sum);
-    expect(static_cast<int>(count[0]) == halves->size() && halves->size() == (world.size() + 1 - world.rank() % 2) / 2, "split sizes");
+    expect(static_cast<int>(count[0]) == halves->size() && halves->size() == (world.size() + 1 - world.rank() % 2) / 2,
+           "split sizes");
     expect(halves->rank() == halves->size() - 1 - world.rank() / 2, "split order");
 }
 
@@ -147,7 +149,8 @@ private slots:
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
         QProcess job;
-        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none", QCoreApplication::applicationFilePath()});
+        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none",
+                             QCoreApplication::applicationFilePath()});
         QVERIFY(job.waitForFinished(60'000));
         QVERIFY2(job.exitCode() == 0, job.readAllStandardError().constData());
         QVERIFY(job.readAllStandardOutput().contains("all ranks passed"));

@@ -90,23 +90,36 @@ private slots:
             QTest::newRow(name) << QString::fromUtf8(from) << QString::fromUtf8(to) << QString::fromUtf8(says);
         };
         row("unknown key", "hidden_size", "hiden_size", "t.toml:6: [model] hiden_size: unknown key; did you mean hidden_size?");
-        row("key of another table", "seed = 7", "clip_grad = 7", "t.toml:21: [data] clip_grad: unknown key; did you mean [optimizer] clip_grad?");
-        row("nothing near", "seed = 7", "xylophones = 7", "t.toml:21: [data] xylophones: unknown key; valid ones: corpus seed mixture skip_batches");
+        row("key of another table", "seed = 7", "clip_grad = 7",
+            "t.toml:21: [data] clip_grad: unknown key; did you mean [optimizer] clip_grad?");
+        row("nothing near", "seed = 7", "xylophones = 7",
+            "t.toml:21: [data] xylophones: unknown key; valid ones: corpus seed mixture skip_batches");
         row("unknown table", "[optimizer]", "[optimiser]", "t.toml:12: [optimiser]: unknown table; did you mean [optimizer]?");
-        row("wrong type", "layers = 2", "layers = \"2\"", "t.toml:5: [model] layers: wrong type (string); must be a whole number from 1 to 10000");
-        row("not whole", "layers = 2", "layers = 2.5", "t.toml:5: [model] layers: wrong type (floating-point); must be a whole number from 1 to 10000");
-        row("out of range", "steps = 40", "steps = 0", "t.toml:2: steps: 0 is out of range; must be a whole number of at least 1");
+        row("wrong type", "layers = 2", "layers = \"2\"",
+            "t.toml:5: [model] layers: wrong type (string); must be a whole number from 1 to 10000");
+        row("not whole", "layers = 2", "layers = 2.5",
+            "t.toml:5: [model] layers: wrong type (floating-point); must be a whole number from 1 to 10000");
+        row("out of range", "steps = 40", "steps = 0",
+            "t.toml:2: steps: 0 is out of range; must be a whole number of at least 1");
         row("choice", "steps = 40", "steps = 40\ndevice = \"gpu\"", "t.toml:3: device: \"gpu\" is not one of cpu|cuda");
-        row("missing", "layers = 2\n", "", "t.toml:4: [model] layers: missing; it must be given (a whole number from 1 to 10000)");
-        row("name", "\"tiny\"", "\"a b\"", "t.toml:1: name: \"a b\" is not a run's name; use letters, digits, '-', '_' and '.', not a '.' first");
-        row("heads", "attention_heads = 2", "attention_heads = 3", "t.toml:7: [model] attention_heads: 3 heads do not divide hidden_size (32)");
+        row("missing", "layers = 2\n", "",
+            "t.toml:4: [model] layers: missing; it must be given (a whole number from 1 to 10000)");
+        row("name", "\"tiny\"", "\"a b\"",
+            "t.toml:1: name: \"a b\" is not a run's name; use letters, digits, '-', '_' and '.', not a '.' first");
+        row("heads", "attention_heads = 2", "attention_heads = 3",
+            "t.toml:7: [model] attention_heads: 3 heads do not divide hidden_size (32)");
         row("odd head", "attention_heads = 2", "attention_heads = 32",
-            "t.toml:7: [model] attention_heads: the head size, hidden_size / attention_heads = 1, must be even: rotary embeddings turn pairs");
-        row("mixture", "Code = 40.0", "Code = 39.0", "t.toml:23: [data] mixture: the shares add up to 99 %, not to 100 (off by -1)");
-        row("share", "Code = 40.0", "Code = -1.0", "t.toml:25: [data.mixture] Code: -1 is out of range; a share is 0 to 100 percent");
-        row("ranks", "[data]", "[parallel]\ndata = 3\n[data]", "t.toml:21: [parallel] data: 3 does not divide [batch] sequences (4)");
+            "t.toml:7: [model] attention_heads: the head size, hidden_size / attention_heads = 1, must be even: rotary "
+            "embeddings turn pairs");
+        row("mixture", "Code = 40.0", "Code = 39.0",
+            "t.toml:23: [data] mixture: the shares add up to 99 %, not to 100 (off by -1)");
+        row("share", "Code = 40.0", "Code = -1.0",
+            "t.toml:25: [data.mixture] Code: -1 is out of range; a share is 0 to 100 percent");
+        row("ranks", "[data]", "[parallel]\ndata = 3\n[data]",
+            "t.toml:21: [parallel] data: 3 does not divide [batch] sequences (4)");
         row("micro", "sequences = 4", "sequences = 4\nmicro_sequences = 3",
-            "t.toml:19: [batch] micro_sequences: 3 does not divide the 4 sequences of one data rank (sequences / [parallel] data)");
+            "t.toml:19: [batch] micro_sequences: 3 does not divide the 4 sequences of one data rank (sequences / [parallel] "
+            "data)");
         row("minimum rate", "minimum_learning_rate = 1e-3", "minimum_learning_rate = 1.0",
             "t.toml:15: [optimizer] minimum_learning_rate: must not be above learning_rate or matrix_learning_rate");
     }
@@ -144,10 +157,11 @@ private slots:
         QCOMPARE(config->optimizer.lrScale, 0.5);
         QCOMPARE(config->data.skipBatches, 12);
         QCOMPARE(config->resume.checkpoint, std::string("/x/a1-step-00000010"));
-        QCOMPARE(configDiff(kBase, *text), std::string("[optimizer]\n+lr_scale = 0.5\n[data]\n-seed = 7       # of the order\n+skip_batches = 12\n"
-                                                       "+seed = 99       # of the order\n[data.mixture]\n-WebText = 60.0 # 网页 web\n-Code = 40.0\n"
-                                                       "+Book = 25.0\n+WebText = 75.0 # 网页 web\n+[resume]\n+checkpoint = \"/x/a1-step-00000010\"\n"
-                                                       "+take = \"lr_scale seed skip_batches mixture\"\n"));
+        QCOMPARE(configDiff(kBase, *text),
+                 std::string("[optimizer]\n+lr_scale = 0.5\n[data]\n-seed = 7       # of the order\n+skip_batches = 12\n"
+                             "+seed = 99       # of the order\n[data.mixture]\n-WebText = 60.0 # 网页 web\n-Code = 40.0\n"
+                             "+Book = 25.0\n+WebText = 75.0 # 网页 web\n+[resume]\n+checkpoint = \"/x/a1-step-00000010\"\n"
+                             "+take = \"lr_scale seed skip_batches mixture\"\n"));
         QCOMPARE(config->resume.take, std::string("lr_scale seed skip_batches mixture"));
     }
 
@@ -164,8 +178,8 @@ private slots:
     }
 
     void overridesInAnInlineTable() {
-        const std::string text = replaced(replaced(kBase, "[data.mixture]\nWebText = 60.0 # 网页 web\nCode = 40.0\n", ""), "seed = 7",
-                                          "mixture = { WebText = 60, Code = 40 } # both\nseed = 7");
+        const std::string text = replaced(replaced(kBase, "[data.mixture]\nWebText = 60.0 # 网页 web\nCode = 40.0\n", ""),
+                                          "seed = 7", "mixture = { WebText = 60, Code = 40 } # both\nseed = 7");
         ConfigOverrides overrides;
         overrides.mixturePercent = std::map<std::string, double>{{"Code", 100.0}};
         const auto edited = applyOverrides(text, overrides);

@@ -59,9 +59,12 @@ private slots:
             const auto mesh = MeshShape::make({.tensor = tensor, .pipeline = pipeline, .data = data}, ranks);
             return mesh ? std::string("accepted") : mesh.error().text();
         };
-        QCOMPARE(text(4, 1, 1, 6), std::string("[parallel]: tensor (4) does not divide the 6 ranks that were launched; launch 4 ranks (mpirun -np 4) or change [parallel]"));
-        QCOMPARE(text(2, 1, 2, 6), std::string("[parallel]: pipeline (2) does not divide the 3 tensor groups of the 6 ranks that were launched; launch 4 ranks (mpirun -np 4) or change [parallel]"));
-        QCOMPARE(text(1, 2, 1, 3), std::string("[parallel]: 3 ranks were launched; with tensor 1 and pipeline 1 that makes data = 3, not 2; launch 2 ranks (mpirun -np 2) or change [parallel]"));
+        QCOMPARE(text(4, 1, 1, 6), std::string("[parallel]: tensor (4) does not divide the 6 ranks that were launched; launch 4 "
+                                               "ranks (mpirun -np 4) or change [parallel]"));
+        QCOMPARE(text(2, 1, 2, 6), std::string("[parallel]: pipeline (2) does not divide the 3 tensor groups of the 6 ranks that "
+                                               "were launched; launch 4 ranks (mpirun -np 4) or change [parallel]"));
+        QCOMPARE(text(1, 2, 1, 3), std::string("[parallel]: 3 ranks were launched; with tensor 1 and pipeline 1 that makes data "
+                                               "= 3, not 2; launch 2 ranks (mpirun -np 2) or change [parallel]"));
     }
 
     void oneRankHasThreeGroupsOfOne() {

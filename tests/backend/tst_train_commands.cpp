@@ -38,7 +38,8 @@ private slots:
     }
 
     void emitsWhatWasAgreed() {
-        for (const char* name : {"train/loss", "train/grad_norm", "optim/lr", "optim/matrix_lr", "perf/tokens_per_s", "perf/step_ms"}) {
+        for (const char* name :
+             {"train/loss", "train/grad_norm", "optim/lr", "optim/matrix_lr", "perf/tokens_per_s", "perf/step_ms"}) {
             QCOMPARE(m_plain.values(name).size(), std::size_t{20});
         }
         QCOMPARE(m_plain.values("rank/0/step_ms").size(), std::size_t{3}); // steps 1, 10, 20
@@ -172,10 +173,12 @@ private slots:
         QTest::addColumn<double>("share");
         QTest::addColumn<int>("atStep");
         QTest::addColumn<QString>("says");
-        QTest::newRow("unknown") << "Poetry" << 0.4 << -1 << "rejected -1: the corpus has no domain \"Poetry\"; it has WebText, Code, Book.";
+        QTest::newRow("unknown") << "Poetry" << 0.4 << -1
+                                 << "rejected -1: the corpus has no domain \"Poetry\"; it has WebText, Code, Book.";
         QTest::newRow("sum") << "Book" << 0.3 << -1 << "rejected -1: the shares add up to 90 %, not to 100 %.";
         QTest::newRow("negative") << "Book" << -0.4 << -1 << "rejected -1: Book: a share must not be negative.";
-        QTest::newRow("past") << "Book" << 0.4 << 5 << "rejected -1: Step 5 has been trained; the earliest step for a new mixture is 6.";
+        QTest::newRow("past") << "Book" << 0.4 << 5
+                              << "rejected -1: Step 5 has been trained; the earliest step for a new mixture is 6.";
     }
     void wrongMixturesAreRefused() {
         QFETCH(QString, domain);

@@ -117,8 +117,10 @@ private slots:
         QProcess job;
         job.setProcessChannelMode(QProcess::MergedChannels);
         const auto path = [&](const char* name) { return QString::fromStdString(folder(name)); };
-        job.start("mpirun", {"-np", "2", "--oversubscribe", "--bind-to", "none", qEnvironmentVariable("TELEHELM_BIN") + "/telehelm-rank", "--config", path("link.toml"),
-                             "--threads", "1", "--run-dir", path("run/attempt-1"), "--link-file", path("link-endpoint"), "--log-level", "warn"});
+        job.start("mpirun",
+                  {"-np", "2", "--oversubscribe", "--bind-to", "none", qEnvironmentVariable("TELEHELM_BIN") + "/telehelm-rank",
+                   "--config", path("link.toml"), "--threads", "1", "--run-dir", path("run/attempt-1"), "--link-file",
+                   path("link-endpoint"), "--log-level", "warn"});
         QTRY_VERIFY2_WITH_TIMEOUT(store.lastStep() >= 5, job.readAll().constData(), 20'000);
         QCOMPARE(store.ranks, 2);
 

@@ -34,7 +34,11 @@ std::vector<float> stateOf(const fs::path& checkpoint, const config::RunConfig& 
     const auto size = static_cast<std::size_t>(layout.back().offset + layout.back().size);
     std::vector<float> state(3 * size);
     const std::span<float> all(state);
-    const train::Shard whole{.from = 0, .to = static_cast<std::int64_t>(size), .parameters = all.subspan(0, size), .firstMoment = all.subspan(size, size), .secondMoment = all.subspan(2 * size)};
+    const train::Shard whole{.from = 0,
+                             .to = static_cast<std::int64_t>(size),
+                             .parameters = all.subspan(0, size),
+                             .firstMoment = all.subspan(size, size),
+                             .secondMoment = all.subspan(2 * size)};
     if (auto loaded = train::loadShard(checkpoint, *manifest, layout, whole); !loaded) {
         throw std::runtime_error(loaded.error().text());
     }
@@ -50,7 +54,9 @@ class TrainRanksTest : public QObject {
     std::string m_toml;
 
     fs::path folder(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
-    fs::path checkpoint(const std::string& run, int step) const { return folder(run) / "checkpoints" / train::checkpointName(1, step); }
+    fs::path checkpoint(const std::string& run, int step) const {
+        return folder(run) / "checkpoints" / train::checkpointName(1, step);
+    }
     static bool haveMpirun() { return !QStandardPaths::findExecutable("mpirun").isEmpty(); }
 
     std::string toml(int ranks, const std::string& extra = {}) const {
@@ -66,10 +72,18 @@ class TrainRanksTest : public QObject {
     /// Starts telehelm-rank on `ranks` ranks in the run folder `run`.
     void start(QProcess& job, int ranks, const QString& config, const std::string& run, const QStringList& more = {}) const {
         const QString program = qEnvironmentVariable("TELEHELM_BIN") + "/telehelm-rank";
-        const QStringList arguments = QStringList{"--config", config, "--offline", "--threads", "1", "--run-dir", QString::fromStdString((folder(run) / "attempt-1"))} + more;
+        const QStringList arguments = QStringList{"--config",
+                                                  config,
+                                                  "--offline",
+                                                  "--threads",
+                                                  "1",
+                                                  "--run-dir",
+                                                  QString::fromStdString((folder(run) / "attempt-1"))} +
+                                      more;
         job.setProcessChannelMode(QProcess::MergedChannels);
         if (ranks > 1) {
-            job.start("mpirun", QStringList{"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none", program} + arguments);
+            job.start("mpirun",
+                      QStringList{"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none", program} + arguments);
         } else {
             job.start(program, arguments);
         }
@@ -125,8 +139,10 @@ private slots:
         for (const int ranks : {2, 3}) {
             const std::string run = "ranks" + std::to_string(ranks);
             const double loss = train::readManifest(checkpoint(run, 20))->trainLoss;
-            // Sums of 192 losses in another order, 20 steps long: fp32 rounding. A gradient counted twice or a shard left out is off by > 0.1.
-            QVERIFY2(std::abs(loss - lossOne) < 2e-4, qPrintable(QString("%1 ranks: %2, 1 rank: %3").arg(ranks).arg(loss, 0, 'g', 9).arg(lossOne, 0, 'g', 9)));
+            // Sums of 192 losses in another order, 20 steps long: fp32 rounding. A gradient counted twice or a shard left out is
+            // off by > 0.1.
+            QVERIFY2(std::abs(loss - lossOne) < 2e-4,
+                     qPrintable(QString("%1 ranks: %2, 1 rank: %3").arg(ranks).arg(loss, 0, 'g', 9).arg(lossOne, 0, 'g', 9)));
             const std::vector<float> state = stateOf(checkpoint(run, 20), config);
             double worst = 0;
             for (std::size_t i = 0; i < state.size() / 3; ++i) {
@@ -206,7 +222,9 @@ private slots:
         QVERIFY2(job.exitCode() == 0, output.constData());
         const auto left = train::listCheckpoints(folder(run) / "checkpoints");
         QVERIFY(!left.empty());
-        QVERIFY2(output.contains("Stopped by a signal after step " + QByteArray::number(static_cast<qlonglong>(left.front().step)) + "."), output.constData());
+        QVERIFY2(output.contains("Stopped by a signal after step " +
+                                 QByteArray::number(static_cast<qlonglong>(left.front().step)) + "."),
+                 output.constData());
         QVERIFY(train::verifyCheckpoint(left.front().path));
     }
 
@@ -215,13 +233,22 @@ private slots:
         QTest::addColumn<QString>("to");
         QTest::addColumn<int>("exitCode");
         QTest::addColumn<QString>("says");
-        QTest::newRow("key") << "warmup_steps" << "warm_up_steps" << 2 << "[schedule] warm_up_steps: unknown key; did you mean warmup_steps?";
-        QTest::newRow("ranks") << "data = 1" << "data = 2" << 2 << "with tensor 1 and pipeline 1 that makes data = 1, not 2";
-        QTest::newRow("cuda") << "steps = 20" << "steps = 20\ndevice = \"cuda\"" << 2 << "the CUDA engine is not in this build; write device = \"cpu\"";
-        QTest::newRow("tensor") << "data = 1" << "tensor = 2" << 2 << "tensor and pipeline parallelism come with the 3D engine; set both to 1";
-        QTest::newRow("corpus") << "/corpus\"" << "/nowhere\"" << 3 << "check [data] corpus in the config";
-        QTest::newRow("domain") << "Book = 10.0" << "Cook = 10.0" << 2 << "the corpus has no domain \"Cook\"; it has WebText, Code, Book";
-        QTest::newRow("checkpoint") << "[parallel]" << "[resume]\ncheckpoint = \"/nowhere/a1-step-00000005\"\n[parallel]" << 4 << "there is no checkpoint folder /nowhere/a1-step-00000005";
+        QTest::newRow("key") << "warmup_steps"
+                             << "warm_up_steps" << 2 << "[schedule] warm_up_steps: unknown key; did you mean warmup_steps?";
+        QTest::newRow("ranks") << "data = 1"
+                               << "data = 2" << 2 << "with tensor 1 and pipeline 1 that makes data = 1, not 2";
+        QTest::newRow("cuda") << "steps = 20"
+                              << "steps = 20\ndevice = \"cuda\"" << 2
+                              << "the CUDA engine is not in this build; write device = \"cpu\"";
+        QTest::newRow("tensor") << "data = 1"
+                                << "tensor = 2" << 2 << "tensor and pipeline parallelism come with the 3D engine; set both to 1";
+        QTest::newRow("corpus") << "/corpus\""
+                                << "/nowhere\"" << 3 << "check [data] corpus in the config";
+        QTest::newRow("domain") << "Book = 10.0"
+                                << "Cook = 10.0" << 2 << "the corpus has no domain \"Cook\"; it has WebText, Code, Book";
+        QTest::newRow("checkpoint") << "[parallel]"
+                                    << "[resume]\ncheckpoint = \"/nowhere/a1-step-00000005\"\n[parallel]" << 4
+                                    << "there is no checkpoint folder /nowhere/a1-step-00000005";
     }
     void refusals() {
         QFETCH(QString, from);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The distributed step against plain arithmetic: a model whose gradient is known, on 1, 2 and 3 ranks (mpirun runs this program again).
+// The distributed step against plain arithmetic: a model whose gradient is known, on 1, 2 and 3 ranks (mpirun runs this program
+// again).
 #include <QtTest>
 
 #include <cmath>
@@ -25,11 +26,13 @@ void expect(bool holds, const std::string& what) {
     }
 }
 
-/// Loss = Σ over sequences of w · x, where every element of x is the sequence's number: the batch's gradient is the numbers' mean.
+/// Loss = Σ over sequences of w · x, where every element of x is the sequence's number: the batch's gradient is the numbers'
+/// mean.
 class KnownModel final : public model::Model {
 public:
     KnownModel() {
-        m_layout = {{"embedding", {10, 7}, 0, 70, false}, {"layers.0.ffn.down", {30}, 70, 30, true}, {"head", {5}, 100, 5, false}};
+        m_layout = {
+            {"embedding", {10, 7}, 0, 70, false}, {"layers.0.ffn.down", {30}, 70, 30, true}, {"head", {5}, 100, 5, false}};
         m_parameters.assign(128, 0.0F);
         m_gradients.assign(128, 0.0F);
     }
@@ -95,10 +98,12 @@ void checkStep(comm::Communicator& world) {
     // Numbers 1 … 6: mean 3.5 on 105 elements; loss Σ numbers ÷ tokens.
     const train::StepOutcome good = engine.run(1, {.vector = 0.1, .matrix = 0.2}, 1.0);
     expect(std::abs(good.loss - 21.0 / (kSequences * kContext)) < 1e-12, "loss " + std::to_string(good.loss));
-    expect(std::abs(good.gradNorm - 3.5 * std::sqrt(105.0)) < 1e-4, "each shard must be counted once: norm " + std::to_string(good.gradNorm));
+    expect(std::abs(good.gradNorm - 3.5 * std::sqrt(105.0)) < 1e-4,
+           "each shard must be counted once: norm " + std::to_string(good.gradNorm));
     for (std::size_t i = 0; i < 105; ++i) { // Adam's first step moves by the rate, whatever the gradient's size
         const float rate = i >= 70 && i < 100 ? 0.2F : 0.1F;
-        expect(std::abs(model.parameters()[i] + rate) < 1e-5, "parameter " + std::to_string(i) + " is " + std::to_string(model.parameters()[i]));
+        expect(std::abs(model.parameters()[i] + rate) < 1e-5,
+               "parameter " + std::to_string(i) + " is " + std::to_string(model.parameters()[i]));
     }
     for (std::size_t i = 105; i < 128; ++i) {
         expect(model.parameters()[i] == 0.0F, "padding must stay as it is");
@@ -152,7 +157,8 @@ private slots:
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
         QProcess job;
-        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none", QCoreApplication::applicationFilePath()});
+        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none",
+                             QCoreApplication::applicationFilePath()});
         QVERIFY(job.waitForFinished(60'000));
         QVERIFY2(job.exitCode() == 0, job.readAllStandardError().constData());
     }

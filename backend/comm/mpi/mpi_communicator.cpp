@@ -10,7 +10,9 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{1} << 28; // MPI counts in int: longer buffers go in pieces
 
-MPI_Op opOf(Reduce op) { return op == Reduce::Sum ? MPI_SUM : op == Reduce::Max ? MPI_MAX : MPI_MIN; }
+MPI_Op opOf(Reduce op) {
+    return op == Reduce::Sum ? MPI_SUM : op == Reduce::Max ? MPI_MAX : MPI_MIN;
+}
 
 /// Calls `piece(offset, count)` until `size` elements are done.
 template <typename Piece> void inChunks(std::size_t size, const Piece& piece) {
@@ -59,7 +61,8 @@ void MpiCommunicator::allReduce(std::span<double> data, Reduce op) {
 }
 
 void MpiCommunicator::reduceScatter(std::span<const float> in, std::span<float> out) {
-    require(in.size() == out.size() * static_cast<std::size_t>(m_size), "reduceScatter: in must be size() blocks of out's length");
+    require(in.size() == out.size() * static_cast<std::size_t>(m_size),
+            "reduceScatter: in must be size() blocks of out's length");
     if (in.size() <= kChunk) {
         TELEHELM_MPI(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.size()), MPI_FLOAT, MPI_SUM, m_handle));
         return;
@@ -90,9 +93,8 @@ void MpiCommunicator::allGather(std::span<const float> in, std::span<float> out)
 }
 
 void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
-    inChunks(data.size(), [&](std::size_t from, int count) {
-        TELEHELM_MPI(MPI_Bcast(data.data() + from, count, MPI_BYTE, root, m_handle));
-    });
+    inChunks(data.size(),
+             [&](std::size_t from, int count) { TELEHELM_MPI(MPI_Bcast(data.data() + from, count, MPI_BYTE, root, m_handle)); });
 }
 
 void MpiCommunicator::send(std::span<const std::byte> data, int to, int tag) {
@@ -107,6 +109,8 @@ void MpiCommunicator::recv(std::span<std::byte> data, int from, int tag) {
     });
 }
 
-void MpiCommunicator::barrier() { TELEHELM_MPI(MPI_Barrier(m_handle)); }
+void MpiCommunicator::barrier() {
+    TELEHELM_MPI(MPI_Barrier(m_handle));
+}
 
 } // namespace telehelm::comm

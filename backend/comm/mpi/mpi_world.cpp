@@ -27,9 +27,13 @@ MpiWorld::MpiWorld() {
     TELEHELM_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
 }
 
-MpiWorld::~MpiWorld() { MPI_Finalize(); }
+MpiWorld::~MpiWorld() {
+    MPI_Finalize();
+}
 
-std::unique_ptr<Communicator> MpiWorld::communicator() const { return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false); }
+std::unique_ptr<Communicator> MpiWorld::communicator() const {
+    return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false);
+}
 
 int MpiWorld::localRanks() const {
     MPI_Comm node = MPI_COMM_NULL;
