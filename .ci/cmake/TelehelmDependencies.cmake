@@ -28,6 +28,13 @@ if(TELEHELM_BACKEND)
 endif()
 if(TELEHELM_APP OR TELEHELM_TESTS)
   find_package(Qt6 6.4 REQUIRED COMPONENTS Core Gui Test)
+  # Qt names the build folder on every test's command line, for lookups that we don't use; without it another clone hits the
+  # compiler cache too.
+  get_target_property(definitions Qt6::Test INTERFACE_COMPILE_DEFINITIONS)
+  if(definitions)
+    list(FILTER definitions EXCLUDE REGEX QT_TESTCASE_BUILDDIR)
+    set_target_properties(Qt6::Test PROPERTIES INTERFACE_COMPILE_DEFINITIONS "${definitions}")
+  endif()
 endif()
 if(TELEHELM_APP)
   find_package(Qt6 6.4 REQUIRED COMPONENTS Widgets Svg PrintSupport)
