@@ -270,7 +270,7 @@ struct SeriesSegment {
     AttemptKey key;
     std::string name;
     bool superseded = false;
-    std::uint32_t level = 0; // 0 raw, k: 16^k points a bucket
+    std::uint32_t level = 0; // 0: raw points; k: more than 16^(k-1), at most 16^k points a bucket
     std::vector<Bucket> buckets;
     EmaState ema;            // after the last bucket
 };
