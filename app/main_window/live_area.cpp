@@ -9,8 +9,9 @@
 
 namespace telehelm::app {
 namespace {
-constexpr int kLeftWidth = 256, kRunsHeight = 152, kSeriesHeight = 470, kEventsHeight = 211;
+constexpr int kLeftWidth = 256, kRunsHeight = 152, kSeriesHeight = 470, kEventsHeight = 211, kLowEventsHeight = 108;
 constexpr qint64 kZoomSteps = 20; // around an event, before the page adds its margins
+constexpr int kLowBelow = 680; // of the page
 constexpr int kCollapseBelow = 1280 - 60; // of the window, the rail taken off
 } // namespace
 
@@ -50,7 +51,7 @@ void LiveArea::restoreDefaultLayout() {
 void LiveArea::sizeDocks() {
     resizeDocks({m_runsDock}, {kLeftWidth}, Qt::Horizontal);
     resizeDocks({m_runsDock, m_seriesDock}, {kRunsHeight, kSeriesHeight}, Qt::Vertical);
-    resizeDocks({m_eventsDock}, {kEventsHeight}, Qt::Vertical);
+    resizeDocks({m_eventsDock}, {m_low ? kLowEventsHeight : kEventsHeight}, Qt::Vertical);
 }
 
 void LiveArea::connectModels() {
@@ -123,6 +124,10 @@ void LiveArea::restoreLayout(const QByteArray& state) {
 
 void LiveArea::resizeEvent(QResizeEvent* event) {
     QMainWindow::resizeEvent(event);
+    if (m_shown && m_low != (height() < kLowBelow)) {
+        m_low = !m_low;
+        resizeDocks({m_eventsDock}, {m_low ? kLowEventsHeight : kEventsHeight}, Qt::Vertical);
+    }
     const bool narrow = width() < kCollapseBelow;
     if (!m_shown || narrow == m_collapsed)
         return;

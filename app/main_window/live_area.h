@@ -48,6 +48,7 @@ private:
     RunsDock* m_runsDock;
     SeriesDock* m_seriesDock;
     EventsDock* m_eventsDock;
+    bool m_low = false;       // the window is: the docks at the bottom give height to the plots
     bool m_collapsed = false; // the left docks, because the window is narrow
     bool m_shown = false;
     QByteArray m_layout; // as saved

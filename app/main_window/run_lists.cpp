@@ -149,7 +149,8 @@ void SwatchDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option
     }
     painter->setFont(m_theme.font(role));
     painter->setPen(colour);
-    const auto text = painter->fontMetrics().elidedText(index.data().toString(), Qt::ElideRight, place.width());
+    const auto text = painter->fontMetrics().elidedText(
+        index.data().toString(), m_kind == Kind::Series && index.column() == 0 ? Qt::ElideMiddle : Qt::ElideRight, place.width()); // "…-Math", "…-Law";
     painter->drawText(place, (index.column() == 0 ? Qt::AlignLeft : Qt::AlignRight) | Qt::AlignVCenter | Qt::TextSingleLine, text);
     painter->restore();
 }

@@ -207,10 +207,14 @@ void paintClipped(QPainter& painter, const Strip& strip, const Look& look, const
         return;
     const QString text = QObject::tr("%1 at %2, clipped").arg(valueText(strip.spec.format, worst), xText(look.kind, curve.x[at]));
     painter.setFont(look.caption);
-    painter.setPen(look.theme.tx2);
     const double width = painter.fontMetrics().horizontalAdvance(text);
     const double left = px + 8 + width > frame.rect.right() ? px - 8 - width : px + 8;
-    painter.drawText(QPointF(left, above ? edge + 9 : edge - 2), text);
+    const QPointF baseline(left, above ? edge + 9 : edge - 2);
+    QPainterPath halo; // the curve may run under the words
+    halo.addText(baseline, painter.font(), text);
+    painter.strokePath(halo, QPen(look.theme.plot, 3, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
+    painter.setPen(look.theme.tx2);
+    painter.drawText(baseline, text);
 }
 
 void paintTag(QPainter& painter, const Strip& strip, const Look& look, const Curve& curve) {
