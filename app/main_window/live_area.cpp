@@ -124,12 +124,18 @@ void LiveArea::restoreLayout(const QByteArray& state) {
 
 void LiveArea::resizeEvent(QResizeEvent* event) {
     QMainWindow::resizeEvent(event);
-    if (m_shown && m_low != (height() < kLowBelow)) {
+    if (m_shown)
+        fit();
+}
+
+/// What a small window leaves out.
+void LiveArea::fit() {
+    if (m_low != (height() < kLowBelow)) {
         m_low = !m_low;
         resizeDocks({m_eventsDock}, {m_low ? kLowEventsHeight : kEventsHeight}, Qt::Vertical);
     }
     const bool narrow = width() < kCollapseBelow;
-    if (!m_shown || narrow == m_collapsed)
+    if (narrow == m_collapsed)
         return;
     m_collapsed = narrow;
     if (narrow) {
@@ -149,6 +155,7 @@ void LiveArea::showEvent(QShowEvent* event) {
     QTimer::singleShot(0, this, [this] {
         if (m_layout.isEmpty() || !restoreState(m_layout))
             sizeDocks();
+        fit();
     });
 }
 

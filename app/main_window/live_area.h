@@ -38,6 +38,7 @@ private:
     void connectModels();
     void connectPage();
     void sizeDocks();
+    void fit();
     void showRuns();
     void refreshRun(const QString& run);
     Session& m_session;
