@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "telehelm/ipc/result.h"
 
@@ -75,6 +76,11 @@ struct DataConfig {
 /// [parallel]
 struct ParallelConfig {
     std::int32_t tensor = 1, pipeline = 1, data = 1;
+    bool sequence = false;            // split norms and residuals by sequence over the tensor ranks
+    std::string schedule = "1f1b";    // "1f1b" | "interleaved"
+    std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
+    std::string recompute = "none";   // activations in the backward: "none" | "selective" | "full"
+    std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
     [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
     bool operator==(const ParallelConfig&) const = default;
 };
@@ -120,6 +126,11 @@ struct RunConfig {
     ResumeConfig resume;
 
     [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
+    /// Sequences that a data rank runs at once, and how often it does so per step.
+    [[nodiscard]] std::int64_t microSequences() const {
+        return batch.microSequences > 0 ? batch.microSequences : batch.sequences / parallel.data;
+    }
+    [[nodiscard]] std::int64_t microBatches() const { return batch.sequences / parallel.data / microSequences(); }
     bool operator==(const RunConfig&) const = default;
 };
 
