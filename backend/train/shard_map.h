@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which elements of a global tensor a part of it holds. Pure arithmetic; any thread.
 //
-// A tensor is cut along one dimension. Where that dimension is several matrices behind each other (q | k | v: 3 blocks, gate | up: 2),
-// each block is cut alike, and a part is its slice of every block. Row-major, a part is then made of equal runs: run i of
+// A tensor is cut along one dimension. Where that dimension is several matrices behind each other (q | k | v: 3 blocks, gate |
+// up: 2), each block is cut alike, and a part is its slice of every block. Row-major, a part is then made of equal runs: run i of
 // part p starts at global element (i · parts + p) · length.
 #pragma once
 

@@ -83,7 +83,7 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                 .rank = mesh.world().rank(),
                 .ranks = mesh.world().size(),
                 .keep = m_options.config.checkpoint},
-               m_model->layout()),
+               storedTensors(m_model->layout())),
       m_lrScale(fork.lrScale) {}
 
 Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
@@ -126,7 +126,7 @@ Result<void> Trainer::restore(const StartPoint& start) {
         m_savedStep = manifest.step;
         m_desk.found(manifest.step);
     }
-    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard());
+    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard()).map([](const LoadCount&) {});
 }
 
 void Trainer::calibrate() {

@@ -157,7 +157,8 @@ private slots:
         };
         QCOMPARE(says({.dim = 0, .blocks = 3, .parts = 5, .part = 0}),
                  std::string("3 blocks of 5 parts do not divide dimension 0 of 96 × 32"));
-        QCOMPARE(says({.dim = 2, .blocks = 1, .parts = 2, .part = 0}), std::string("a tensor of 96 × 32 has no dimension 2 to cut"));
+        QCOMPARE(says({.dim = 2, .blocks = 1, .parts = 2, .part = 0}),
+                 std::string("a tensor of 96 × 32 has no dimension 2 to cut"));
         QCOMPARE(says({.dim = 0, .blocks = 1, .parts = 2, .part = 2}), std::string("part 2 of 2 in 1 blocks cannot be"));
     }
 };
