@@ -100,9 +100,8 @@ Check checkPipeline(const RunConfig& config, const KeyPlaces& places) {
     const ParallelConfig& mesh = config.parallel;
     const std::int64_t layers = config.model.layers;
     const std::int64_t parts = std::int64_t{mesh.pipeline} * mesh.chunks;
-    const std::string made =
-        is("pipeline", mesh.pipeline) + (mesh.chunks == 1 ? "" : " × " + is("chunks", mesh.chunks)) + " makes " +
-        std::to_string(parts) + (parts == 1 ? " part" : " parts");
+    const std::string made = is("pipeline", mesh.pipeline) + (mesh.chunks == 1 ? "" : " × " + is("chunks", mesh.chunks)) +
+                             " makes " + std::to_string(parts) + (parts == 1 ? " part" : " parts");
     if (mesh.schedule == "1f1b" && mesh.chunks != 1) {
         return refuse(places, "parallel", "chunks", std::to_string(mesh.chunks) + " need schedule = \"interleaved\"; 1f1b has 1");
     }
@@ -126,7 +125,8 @@ Check checkPipeline(const RunConfig& config, const KeyPlaces& places) {
         return refuse(places, "parallel", "layers", "names " + std::to_string(mesh.layers.size()) + " parts; " + made);
     }
     if (const std::int64_t sum = std::accumulate(mesh.layers.begin(), mesh.layers.end(), std::int64_t{0}); sum != layers) {
-        return refuse(places, "parallel", "layers", "adds up to " + std::to_string(sum) + ", not to " + is("[model] layers", layers));
+        return refuse(places, "parallel", "layers",
+                      "adds up to " + std::to_string(sum) + ", not to " + is("[model] layers", layers));
     }
     return {};
 }

@@ -99,7 +99,8 @@ Result<ScheduleKind> scheduleKind(std::string_view name) {
             return kind;
         }
     }
-    return fail(ErrorCode::InvalidArgument, "\"" + std::string(name) + "\" is not one of 1f1b, interleaved", "[parallel] schedule");
+    return fail(ErrorCode::InvalidArgument, "\"" + std::string(name) + "\" is not one of 1f1b, interleaved",
+                "[parallel] schedule");
 }
 
 std::string_view name(ScheduleKind kind) {

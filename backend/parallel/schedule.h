@@ -79,10 +79,10 @@ struct ActionCosts {
 };
 
 struct StageReport {
-    double busy = 0;                      // in the costs' unit
-    std::int64_t peakActivations = 0;     // (micro-batch, chunk) pairs whose activations are held at once
+    double busy = 0;                       // in the costs' unit
+    std::int64_t peakActivations = 0;      // (micro-batch, chunk) pairs whose activations are held at once
     std::vector<std::int64_t> peakByChunk; // the same for each chunk alone
-    std::int64_t peakPosted = 0;          // sends posted and not yet received at once
+    std::int64_t peakPosted = 0;           // sends posted and not yet received at once
 };
 
 struct ScheduleReport {

@@ -65,7 +65,8 @@ Result<void> checkMessageOrder(const Lists& lists, int chunks) {
                 received[{peer->stage, stage, messageTag(action)}].push_back(action.microBatch);
             }
             if (const auto peer = target(action, stages, stage, chunks); peer && peer->stage != stage) {
-                sent[{stage, peer->stage, messageTag({action.kind, action.microBatch, peer->chunk})}].push_back(action.microBatch);
+                sent[{stage, peer->stage, messageTag({action.kind, action.microBatch, peer->chunk})}].push_back(
+                    action.microBatch);
             }
         }
     }
@@ -122,8 +123,8 @@ private:
 
     double cost(const Action& action, int stage) const {
         const double whole = action.kind == ActionKind::Forward ? m_costs.forward : m_costs.backward;
-        const double share = action.kind == ActionKind::Forward ? 1.0
-                             : !m_splits                        ? 1.0
+        const double share = action.kind == ActionKind::Forward    ? 1.0
+                             : !m_splits                           ? 1.0
                              : action.kind == ActionKind::Backward ? 1.0 - m_costs.weightGradShare
                                                                    : m_costs.weightGradShare;
         const auto part = static_cast<std::size_t>(action.chunk * m_stages + stage);
@@ -255,13 +256,14 @@ private:
 
 } // namespace
 
-Result<ScheduleReport> checkSchedule(const Lists& stages, int microBatches, int chunks, const ActionCosts& costs, Delivery delivery) {
+Result<ScheduleReport> checkSchedule(const Lists& stages, int microBatches, int chunks, const ActionCosts& costs,
+                                     Delivery delivery) {
     if (stages.empty() || microBatches < 1 || chunks < 1) {
         return unsound("needs at least one stage, micro-batch and chunk");
     }
     if (!costs.parts.empty() && costs.parts.size() != stages.size() * static_cast<std::size_t>(chunks)) {
-        return unsound(std::to_string(costs.parts.size()) + " costs were given for " + std::to_string(stages.size()) + " stages × " +
-                       std::to_string(chunks) + " chunks");
+        return unsound(std::to_string(costs.parts.size()) + " costs were given for " + std::to_string(stages.size()) +
+                       " stages × " + std::to_string(chunks) + " chunks");
     }
     for (std::size_t stage = 0; stage < stages.size(); ++stage) {
         if (auto sound = checkOwnOrder(stages[stage], static_cast<int>(stage), microBatches, chunks); !sound) {
