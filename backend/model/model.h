@@ -18,14 +18,40 @@
 
 namespace telehelm::model {
 
-/// One weight in the flat parameter buffer.
+/// One weight, or a rank's part of it, in the flat parameter buffer. A part is its slice of every one of `blocks` equal stretches
+/// of dimension `splitDim` (q | k | v: 3, gate | up: 2), each cut into `parts`.
 struct ParameterInfo {
-    std::string name;                // "embedding", "layers.3.attention.qkv", "head"
-    std::vector<std::int64_t> shape; // row-major
+    std::string name;                // of the global weight: "embedding", "layers.3.attention.qkv", "head"
+    std::vector<std::int64_t> shape; // of the part, row-major
     std::int64_t offset = 0;         // in elements
-    std::int64_t size = 0;
-    bool matrixLike = false; // a linear of a layer; false: embedding, head, norms
+    std::int64_t size = 0;           // of the part
+    bool matrixLike = false;         // a linear of a layer; false: embedding, head, norms
+    std::vector<std::int64_t> globalShape = {};
+    int splitDim = 0, blocks = 1, parts = 1, part = 0;
+    /// Norms: every tensor rank holds the same values, bit for bit.
+    [[nodiscard]] bool replicatedOverTensor() const { return globalShape.size() == 1; }
+    /// Where local element `index` lies in the global weight.
+    [[nodiscard]] std::int64_t globalIndex(std::int64_t index) const;
 };
+
+struct LayerRange {
+    std::int64_t first = 0, count = 0;
+    bool operator==(const LayerRange&) const = default;
+};
+
+/// Which part of the model a rank holds. By default all of it.
+struct ParallelShape {
+    int tensor = 1, tensorRank = 0;
+    int pipeline = 1, stage = 0;
+    std::vector<LayerRange> chunks = {}; // this stage's layers, one range a chunk; empty: all layers in one
+    bool hasEmbedding = true;            // chunk 0 begins with it
+    bool hasHead = true;                 // the last chunk ends with it
+    bool sequence = false;               // norms and residual on T / tensor rows
+};
+/// Layers of each part (chunk × pipeline + stage) in the model's order, the dearest part as cheap as can be, the head counted in.
+[[nodiscard]] std::vector<std::int64_t> balancedLayers(const config::ModelConfig& shape, int parts);
+/// From [parallel] tensor, pipeline, chunks, layers and sequence.
+[[nodiscard]] ParallelShape parallelShape(const config::RunConfig& config, int tensorRank, int stage);
 
 /// Trainer thread only. Owns parameters, gradients and one pre-planned activation arena; no allocation after construction.
 /// Same inputs, same number of threads: same bits. Tokens outside [0, V) throw std::out_of_range.
@@ -50,7 +76,7 @@ public:
 };
 
 /// Where every weight lies in the flat buffers; the same on all engines.
-[[nodiscard]] std::vector<ParameterInfo> parameterLayout(const config::ModelConfig& shape);
+[[nodiscard]] std::vector<ParameterInfo> parameterLayout(const config::ModelConfig& shape, const ParallelShape& parallel = {});
 
 /// CPU engine in fp32. `threads` 0: all that this process may use. Throws std::invalid_argument for a shape that cannot be.
 [[nodiscard]] std::unique_ptr<Model> makeCpuModel(const config::ModelConfig& shape, std::int64_t microBatch, int threads);
