@@ -160,6 +160,33 @@ Check checkResume(const ResumeConfig& resume, const KeyPlaces& places) {
     return {};
 }
 
+/// A fault on a rank or layer that is not there would never happen, and its test would prove nothing.
+Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
+    const FaultsConfig& faults = config.faults;
+    struct Place {
+        bool on;
+        std::string_view key;
+        std::int64_t value, end;
+        std::string what;
+    };
+    const std::int64_t ranks = config.parallel.ranks();
+    const std::string mesh = "the mesh's " + std::to_string(ranks) + " ranks";
+    const Place named[] = {
+        {faults.nanStep > 0, "nan_rank", faults.nanRank, ranks, mesh},
+        {faults.nanStep > 0, "nan_layer", faults.nanLayer, config.model.layers, "[model] " + is("layers", config.model.layers)},
+        {faults.slowMs > 0, "slow_rank", faults.slowRank, ranks, mesh},
+        {faults.dieStep > 0, "die_rank", faults.dieRank, ranks, mesh},
+        {faults.hangStep > 0, "hang_rank", faults.hangRank, ranks, mesh},
+    };
+    for (const Place& place : named) {
+        if (place.on && place.value >= place.end) {
+            return refuse(places, "faults", place.key,
+                          std::to_string(place.value) + " is not among " + place.what + ", which count from 0");
+        }
+    }
+    return {};
+}
+
 } // namespace
 
 Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
@@ -179,6 +206,9 @@ Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
         return check;
     }
     if (auto check = checkResume(config.resume, places); !check) {
+        return check;
+    }
+    if (auto check = checkFaults(config, places); !check) {
         return check;
     }
     return checkMixture(config.data, places);

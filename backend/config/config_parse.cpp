@@ -99,7 +99,8 @@ private:
     Result<void> unknownTable(const toml::key& key) const {
         const std::string nearest = nearestTable(key.str());
         std::string text = "[" + std::string(key.str()) + "]: unknown table; ";
-        text += nearest.empty() ? "valid ones: model, optimizer, schedule, batch, data, parallel, validation, checkpoint, resume"
+        text += nearest.empty() ? "valid ones: model, optimizer, schedule, batch, data, parallel, validation, checkpoint, resume, "
+                                  "faults, restart_policy"
                                 : "did you mean [" + nearest + "]?";
         return fail(ErrorCode::InvalidArgument, std::move(text), place(key));
     }

@@ -46,6 +46,7 @@ struct OptimizerConfig {
     double weightDecay = 0.0;
     double clipGrad = 1.0; // global norm; 0 = off
     double lrScale = 1.0;  // what an operator multiplied both rates by
+    std::int64_t maxSkippedSteps = 10; // not finite, in a row: then the run stops; 0: never
     bool operator==(const OptimizerConfig&) const = default;
 };
 
@@ -109,6 +110,39 @@ struct ResumeConfig {
     bool operator==(const ResumeConfig&) const = default;
 };
 
+/// [faults]: deliberate failures, for tests and drills. A step of 0 (or slow_ms 0) leaves a fault out.
+struct FaultsConfig {
+    std::int64_t attempt = 1;                         // the attempt in which they happen; 0: in all of them
+    std::int64_t nanStep = 0, nanSteps = 1;           // a weight of nanLayer is NaN on nanRank for this many steps
+    std::int32_t nanRank = 0;
+    std::int64_t nanLayer = 0;
+    std::int32_t slowRank = 0;
+    double slowMs = 0;                                // more per step
+    std::int64_t slowFrom = 1, slowSteps = 0;         // 0 steps: to the end
+    std::int64_t dieStep = 0;
+    std::int32_t dieRank = 0;
+    std::string diePhase = "forward";                 // "forward|backward|reduce|optimizer|gather|checkpoint"
+    std::string dieHow = "exit";                      // "exit" | "signal"
+    std::int64_t hangStep = 0;
+    std::int32_t hangRank = 0;
+    std::string hangPhase = "forward";
+    /// Whether anything is to happen in this attempt.
+    [[nodiscard]] bool inAttempt(std::uint32_t number) const {
+        const bool any = nanStep > 0 || slowMs > 0 || dieStep > 0 || hangStep > 0;
+        return any && (attempt == 0 || attempt == static_cast<std::int64_t>(number));
+    }
+    bool operator==(const FaultsConfig&) const = default;
+};
+
+/// [restart_policy]: what the daemon does by itself when a rank has died or hangs.
+struct RestartPolicyConfig {
+    std::int64_t maxRetries = 3;    // in a row; 0: off
+    double backoffS = 10;           // before retry n (from 0): backoffS · 2^n
+    std::int64_t resetSteps = 100;  // after so many steps of a new attempt the retries count from 0 again
+    double hangS = 600;             // no progress for so long: the job hangs and is killed; 0: never
+    bool operator==(const RestartPolicyConfig&) const = default;
+};
+
 struct RunConfig {
     std::string name; // required: letters, digits, '-', '_', '.'
     std::string description;
@@ -124,6 +158,8 @@ struct RunConfig {
     ValidationConfig validation;
     CheckpointConfig checkpoint;
     ResumeConfig resume;
+    FaultsConfig faults;
+    RestartPolicyConfig restartPolicy;
 
     [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
     /// Sequences that a data rank runs at once, and how often it does so per step.

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -73,6 +74,8 @@ public:
     /// Forward alone. nats: the loss of each token, (b, T) like inputs and targets; gradients stay as they are.
     virtual void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) = 0;
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
+    /// Called in each trainMicroBatch between forward and backward, on the caller's thread.
+    virtual void onBackward(std::function<void()> /*turn*/) {}
 };
 
 /// Where every weight lies in the flat buffers; the same on all engines.

@@ -125,6 +125,8 @@ double Transformer<Ops>::trainMicroBatch(std::span<const std::int32_t> inputs, s
     kernels::runTeam(m_threads, [&](const Worker& worker) {
         forward(worker, batch);
         trainHead(worker, batch);
+        if (worker.index == 0 && m_onBackward)
+            m_onBackward();
         backward(worker, batch);
     });
     return std::accumulate(m_nats, m_nats + inputs.size(), 0.0);

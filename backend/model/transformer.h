@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -27,6 +28,7 @@ public:
     [[nodiscard]] std::span<Real> gradients() { return {m_gradients, m_parameterCount}; }
     [[nodiscard]] std::size_t activationBytes() const { return m_activationArena.bytes(); }
 
+    void onBackward(std::function<void()> turn) { m_onBackward = std::move(turn); }
     void initialise(std::uint64_t seed);
     double trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, Real gradScale);
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<Real> nats);
@@ -95,6 +97,7 @@ private:
     config::ModelConfig m_shape;
     std::int64_t m_B, m_T, m_C, m_H, m_F, m_V;
     int m_threads;
+    std::function<void()> m_onBackward;
     Real m_epsilon, m_inputMult, m_outputMult, m_attentionScale;
     std::vector<ParameterInfo> m_layout;
     std::size_t m_parameterCount = 0; // padded

@@ -42,6 +42,11 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     m_targets.resize(m_inputs.size());
 }
 
+void StepEngine::setWatch(StepWatch* watch) {
+    m_watch = watch;
+    m_model.onBackward([this] { enter(Phase::Backward); });
+}
+
 std::span<float> StepEngine::fullParameters() {
     return m_paddedParameters.empty() ? m_model.parameters() : std::span<float>(m_paddedParameters);
 }
@@ -74,10 +79,12 @@ double StepEngine::forwardAndBackward(std::int64_t step) {
     const std::int64_t first = m_own * m_ranks.rank();
     double nats = 0;
     for (std::int64_t done = 0; done < m_own; done += m_micro) {
+        enter(Phase::Data);
         for (std::int64_t b = 0; b < m_micro; ++b) {
             m_sampler.fill(step, first + done + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
                            std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
         }
+        enter(Phase::Forward);
         nats += m_model.trainMicroBatch(m_inputs, m_targets, gradScale);
     }
     return nats;
@@ -102,6 +109,7 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
     StepOutcome outcome;
     outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
+    enter(Phase::Reduce);
     const std::span<const float> gradients = reduceGradients();
     std::array<double, 2> sums = {nats, optim::sumOfSquares(gradients, m_threads)};
     m_ranks.allReduce(std::span(sums), comm::Reduce::Sum);
@@ -112,8 +120,10 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
         outcome.blame = blame(nats);
         return outcome;
     }
+    enter(Phase::Optimizer);
     const auto factor = static_cast<float>(optim::clipFactor(outcome.gradNorm, clip));
     m_optimizer.step(++m_updates, rates, shard().parameters, gradients, factor);
+    enter(Phase::Gather);
     gatherParameters();
     return outcome;
 }

@@ -13,6 +13,7 @@
 #include "model/model.h"
 #include "optim/adamw.h"
 #include "parallel/mesh.h"
+#include "train/step_watch.h"
 
 namespace telehelm::train {
 
@@ -38,6 +39,9 @@ public:
 
     StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
 
+    /// Hears of each turn of a step; borrowed, null: nobody listens.
+    void setWatch(StepWatch* watch);
+
     [[nodiscard]] Shard shard();
     /// After the model's parameters were initialised: takes the own shard from them.
     void adoptParameters();
@@ -49,6 +53,11 @@ public:
     void setUpdates(std::int64_t updates) { m_updates = updates; }
 
 private:
+    void enter(Phase phase) {
+        if (m_watch != nullptr) {
+            m_watch->enter(phase);
+        }
+    }
     double forwardAndBackward(std::int64_t step);
     std::span<const float> reduceGradients();
     std::string blame(double nats);
@@ -63,6 +72,7 @@ private:
     int m_threads;
     // trainer thread only
     optim::AdamW m_optimizer;
+    StepWatch* m_watch = nullptr;
     std::int64_t m_updates = 0;
     std::vector<float> m_paddedParameters, m_paddedGradients; // where the shards do not fill the model's buffer exactly
     std::vector<float> m_gradientShard;

@@ -121,6 +121,8 @@ void Trainer::hold() {
 void Trainer::save() {
     m_savedStep = m_step;
     m_writer.begin(m_engine.shard(), manifest());
+    m_watch.enter(Phase::Checkpoint);
+    m_watch.end();
     m_desk.saveBegan(m_step);
     if (m_options.waitForSaves) {
         m_writer.wait();
@@ -171,7 +173,11 @@ void Trainer::trainStep() {
     const auto began = Clock::now();
     const std::int64_t step = m_step + 1;
     StepFacts facts{.step = step, .tokens = m_tokens + m_options.config.tokensPerStep(), .rates = m_schedule.at(step, m_lrScale)};
+    m_watch.begin(step);
+    m_faults.poison(step, *m_model);
     const StepOutcome outcome = m_engine.run(step, facts.rates, m_options.config.optimizer.clipGrad);
+    m_watch.end();
+    m_faults.heal(*m_model);
     m_step = step;
     m_tokens = facts.tokens;
     m_lastLoss = facts.loss = outcome.loss;

@@ -19,8 +19,10 @@
 #include "train/checkpoint_store.h"
 #include "train/checkpoint_writer.h"
 #include "train/command_desk.h"
+#include "train/fault_injector.h"
 #include "train/mixture.h"
 #include "train/step_engine.h"
+#include "train/step_watch.h"
 #include "train/telemetry.h"
 
 namespace telehelm::train {
@@ -115,6 +117,8 @@ private:
     Telemetry m_telemetry;
     CommandDesk m_desk;
     CheckpointWriter m_writer;
+    FaultInjector m_faults;
+    StepWatch m_watch;
     double m_peakGflops = 0; // of all ranks: the best of the calibrations so far
     int m_calibrations = 0;
     // the run's state

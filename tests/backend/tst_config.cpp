@@ -137,6 +137,14 @@ private slots:
         parallel("sum", "pipeline = 2\nlayers = [2, 1]", "t.toml:22: [parallel] layers: adds up to 3, not to [model] layers (2)");
         parallel("no layer", "pipeline = 2\nlayers = [2, 0]",
                  "t.toml:22: [parallel] layers: 0 is out of range; must be a list of whole numbers from 1 to 10000, as in [8, 8]");
+        row("fault's phase", "[data]", "[faults]\ndie_step = 3\ndie_phase = \"lunch\"\n[data]",
+            "t.toml:22: [faults] die_phase: \"lunch\" is not one of forward|backward|reduce|optimizer|gather|checkpoint");
+        row("fault's rank", "[data]", "[faults]\nhang_step = 3\nhang_rank = 1\n[data]",
+            "t.toml:22: [faults] hang_rank: 1 is not among the mesh's 1 ranks, which count from 0");
+        row("fault's layer", "[data]", "[faults]\nnan_step = 3\nnan_layer = 2\n[data]",
+            "t.toml:22: [faults] nan_layer: 2 is not among [model] layers (2), which count from 0");
+        row("retries", "[data]", "[restart_policy]\nmax_retries = -1\n[data]",
+            "t.toml:21: [restart_policy] max_retries: -1 is out of range; must be a whole number from 0 to 1000");
         row("minimum rate", "minimum_learning_rate = 1e-3", "minimum_learning_rate = 1.0",
             "t.toml:15: [optimizer] minimum_learning_rate: must not be above learning_rate or matrix_learning_rate");
     }
