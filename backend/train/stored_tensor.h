@@ -24,6 +24,7 @@ struct StoredTensor {
     bool writes = true;              // false: another rank of the tensor axis has the same and writes it
 };
 
-[[nodiscard]] std::vector<StoredTensor> storedTensors(const std::vector<model::ParameterInfo>& layout);
+/// `tensorRank`: of the tensor axis; what all of it hold alike is written by rank 0.
+[[nodiscard]] std::vector<StoredTensor> storedTensors(const std::vector<model::ParameterInfo>& layout, int tensorRank = 0);
 
 } // namespace telehelm::train

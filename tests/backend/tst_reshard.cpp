@@ -323,6 +323,47 @@ private slots:
         QVERIFY(loaded.values == RankState({2, 1, 2}, 3, true).values);
     }
 
+    /// The engine's own layout says the same of every element as the shard map.
+    void theModelsLayoutAgrees() {
+        config::RunConfig config;
+        config.model.layers = 6;
+        config.model.hiddenSize = 16;
+        config.model.attentionHeads = 4;
+        config.model.ffnHiddenSize = 24;
+        config.model.vocabSize = 40;
+        config.model.contextLength = 8;
+        for (const MeshSize& mesh : kMeshes) {
+            config.parallel.tensor = mesh.tensor;
+            config.parallel.pipeline = mesh.pipeline;
+            std::map<std::string, std::vector<int>> written;
+            for (int rank = 0; rank < mesh.tensor * mesh.pipeline; ++rank) {
+                const int tensorRank = rank % mesh.tensor;
+                const auto layout =
+                    model::parameterLayout(config.model, model::parallelShape(config, tensorRank, rank / mesh.tensor));
+                const auto stored = train::storedTensors(layout, tensorRank);
+                for (std::size_t i = 0; i < layout.size(); ++i) {
+                    auto& seen = written[layout[i].name];
+                    seen.resize(static_cast<std::size_t>(std::accumulate(layout[i].globalShape.begin(), layout[i].globalShape.end(),
+                                                                         std::int64_t{1}, std::multiplies<>())));
+                    const auto map = train::ShardMap::make(stored[i].shape, stored[i].split);
+                    QVERIFY(map);
+                    QCOMPARE(map->size(), layout[i].size);
+                    QVERIFY(map->localShape() == layout[i].shape);
+                    for (const train::Run& run : map->runs(0, map->size())) {
+                        for (std::int64_t k = 0; k < run.length; ++k) {
+                            QCOMPARE(run.global + k, layout[i].globalIndex(run.local + k));
+                            seen[static_cast<std::size_t>(run.global + k)] += stored[i].writes ? 1 : 0;
+                        }
+                    }
+                }
+            }
+            QCOMPARE(written.size(), model::parameterLayout(config.model).size());
+            for (const auto& [name, seen] : written) {
+                QVERIFY2(std::ranges::all_of(seen, [](int count) { return count == 1; }), name.c_str());
+            }
+        }
+    }
+
     /// The real writer, a thread for each of four ranks.
     void theWriterWritesAnyMesh() {
         const MeshSize mesh{2, 2, 1};
