@@ -84,7 +84,10 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                 .ranks = mesh.world().size(),
                 .keep = m_options.config.checkpoint},
                storedTensors(m_model->layout(), mesh.own().tensor)),
-      m_lrScale(fork.lrScale) {}
+      m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
+      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }), m_lrScale(fork.lrScale) {
+    m_engine.setWatch(&m_watch);
+}
 
 Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
                                                  std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
@@ -177,6 +180,11 @@ void Trainer::announce(const StartPoint& start) {
             "Checkpoint " + damage.path.filename().string() + " is damaged (" + damage.text + "); the one before it is used.";
         m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text,
                           {{"path", damage.path.string()}, {"damage", damage.text}});
+        m_options.onNote(text);
+    }
+    if (m_faults.isOn()) {
+        const std::string text = "FAULT INJECTION IS ON in this attempt: " + m_faults.text() + ".";
+        m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Warning, text, {{"faults", m_faults.text()}});
         m_options.onNote(text);
     }
     const std::string from =
