@@ -168,17 +168,8 @@ Result<void> CheckpointWriter::finish(Job& job, const fs::path& folder) const {
     for (int rank = 0; rank < m_place.ranks; ++rank) {
         fs::remove(folder / rankFile(rank, "done"));
     }
-    const fs::path place = m_place.folder / checkpointName(m_place.key.attempt, job.manifest.step);
-    Result<void> durable =
-        writeWhole(folder / "manifest.json", manifestText(job.manifest)).and_then([&] { return syncFolder(folder); });
-    if (!durable) {
-        return durable;
-    }
-    std::error_code error;
-    fs::remove_all(place, error); // a damaged one of the same step, which this attempt has trained again
-    fs::rename(folder, place, error);
-    if (error) {
-        return fail(ErrorCode::Internal, "cannot be renamed into place: " + error.message(), folder.string());
+    if (auto published = publishCheckpoint(m_place.folder, folder, job.manifest); !published) {
+        return tl::unexpected(published.error());
     }
     pruneCheckpoints(m_place.folder, m_place.key.attempt, m_place.keep);
     return syncFolder(m_place.folder);

@@ -343,8 +343,8 @@ private slots:
                 const auto stored = train::storedTensors(layout, tensorRank);
                 for (std::size_t i = 0; i < layout.size(); ++i) {
                     auto& seen = written[layout[i].name];
-                    seen.resize(static_cast<std::size_t>(std::accumulate(layout[i].globalShape.begin(), layout[i].globalShape.end(),
-                                                                         std::int64_t{1}, std::multiplies<>())));
+                    seen.resize(static_cast<std::size_t>(std::accumulate(
+                        layout[i].globalShape.begin(), layout[i].globalShape.end(), std::int64_t{1}, std::multiplies<>())));
                     const auto map = train::ShardMap::make(stored[i].shape, stored[i].split);
                     QVERIFY(map);
                     QCOMPARE(map->size(), layout[i].size);
