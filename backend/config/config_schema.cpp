@@ -70,7 +70,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"parallel", "sequence", at<&R::parallel, &ParallelConfig::sequence>, false, 0, 0, ""},
     {"parallel", "schedule", at<&R::parallel, &ParallelConfig::schedule>, false, 0, 0, "1f1b|interleaved"},
     {"parallel", "chunks", at<&R::parallel, &ParallelConfig::chunks>, false, 1, 1024, ""},
-    {"parallel", "recompute", at<&R::parallel, &ParallelConfig::recompute>, false, 0, 0, "none|selective|full"},
+    {"parallel", "recompute", at<&R::parallel, &ParallelConfig::recompute>, false, 0, 0, "none|full"},
     {"parallel", "layers", at<&R::parallel, &ParallelConfig::layers>, false, 1, 10'000, ""},
     {"validation", "every_steps", at<&R::validation, &ValidationConfig::everySteps>, false, 0, 1e12, ""},
     {"validation", "sequences_per_domain", at<&R::validation, &ValidationConfig::sequencesPerDomain>, false, 1, 1e9, ""},

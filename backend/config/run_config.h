@@ -80,7 +80,7 @@ struct ParallelConfig {
     bool sequence = false;            // split norms and residuals by sequence over the tensor ranks
     std::string schedule = "1f1b";    // "1f1b" | "interleaved"
     std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
-    std::string recompute = "none";   // activations in the backward: "none" | "selective" | "full"
+    std::string recompute = "none";   // activations in the backward: "none" | "full": each layer again from its input
     std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
     [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
     bool operator==(const ParallelConfig&) const = default;

@@ -107,7 +107,8 @@ void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
     out << "  stage 0 holds " << first.peakActivations << (first.peakActivations == 1 ? " micro-batch" : " micro-batches")
         << " (per chunk) in flight; activations with recompute";
     for (const parallel::Recompute mode : parallel::kRecomputeModes)
-        out << (mode == parallel::Recompute::None ? " " : ", ") << parallel::name(mode) << " "
+        out << (mode == parallel::Recompute::None ? " " : ", ") << parallel::name(mode)
+            << (mode == parallel::Recompute::Selective ? " (on paper alone) " : " ")
             << byteText(first.activationBytes[static_cast<std::size_t>(mode)]);
     out << "\n";
 }

@@ -18,7 +18,7 @@ namespace telehelm::parallel {
 /// [parallel] recompute: what the backward pass computes again instead of keeping it.
 enum class Recompute : std::uint8_t {
     None,
-    Selective, // both norms' outputs and SwiGLU's product, from what lies before them: no matrix product
+    Selective, // on paper alone: both norms' outputs and SwiGLU's product, from what lies before them: no matrix product
     Full,      // the whole layer, from its input
 };
 inline constexpr std::array kRecomputeModes{Recompute::None, Recompute::Selective, Recompute::Full};

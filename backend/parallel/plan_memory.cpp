@@ -100,9 +100,8 @@ std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRan
     const std::int64_t layer = layerActivationBytes(config, mode);
     std::int64_t bytes = 0;
     for (std::size_t chunk = 0; chunk < parts.size(); ++chunk) {
-        // The stream behind the last layer and its norm are kept for the head.
-        const std::int64_t head = parts[chunk].hasHead ? 2 * w.residual * elementBytes(config).activation + w.statistics * 4 : 0;
-        bytes += inFlight[chunk] * (parts[chunk].count * layer + head);
+        // With each micro-batch the stream behind the part's last layer: what goes to the next part or to the head.
+        bytes += inFlight[chunk] * (parts[chunk].count * layer + w.residual * elementBytes(config).activation);
     }
     return bytes;
 }
@@ -114,18 +113,20 @@ std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRan
     // SwiGLU's product.
     std::int64_t bytes = (3 * w.residual + 4 * w.heads + w.ffn) * size;
     if (config.parallel.sequence && config.parallel.tensor > 1) {
-        bytes += 2 * w.full * size; // gathered in- and output
+        bytes += 4 * w.full * size; // gathered: a block's input and output, and both in the backward
     }
     if (mode == Recompute::Full) {
-        bytes += layerActivationBytes(config, Recompute::None);
+        bytes += layerActivationBytes(config, Recompute::None) - layerActivationBytes(config, Recompute::Full);
     } else if (mode == Recompute::Selective) {
         bytes += (2 * w.residual + w.ffn) * size;
     }
+    bytes += config.model.contextLength * config.model.hiddenSize / config.model.attentionHeads * size; // RoPE's table
     const bool hasHead = std::ranges::any_of(parts, &LayerRange::hasHead);
     if (hasHead) {
-        const std::int64_t V = config.model.vocabSize;
+        const std::int64_t V = config.model.vocabSize / w.tensor;
         const std::int64_t rows = std::clamp<std::int64_t>(kLogitsAtOnce / V, 64, std::max<std::int64_t>(w.tokens, 64));
-        bytes += rows * V / w.tensor * 4 + w.tokens * 4; // fp32 logits, a loss per token
+        bytes += w.residual * size + w.statistics * 4; // the last norm's output
+        bytes += (rows * V + w.tokens) * 4;            // fp32 logits, a loss per token
     }
     if (config.parallel.pipeline > 1) {
         bytes += (1 + posted) * w.residual * size; // one that arrives, those that leave

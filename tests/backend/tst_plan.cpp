@@ -79,9 +79,10 @@ private slots:
         const std::int64_t kept = 2 * (8 * 4096 * 8192 / 4 + 3 * 4096 * 21'824 / 4) + 4 * (2 * 4096 / 4 + 4096 * 64 / 4);
         QCOMPARE(layerActivationBytes(bigConfig(), Recompute::None), kept);
         QCOMPARE(first.peakActivations, 2);
-        QCOMPARE(first.activationBytes[0], 2 * 32 * kept);
+        const std::int64_t stream = 2 * 4096 * (8192 / 4); // behind the last layer
+        QCOMPARE(first.activationBytes[0], 2 * (32 * kept + stream));
         QCOMPARE(last.peakActivations, 1);
-        QCOMPARE(first.activationBytes[2], 2 * 32 * (std::int64_t{2} * 4096 * 8192 / 4)); // inputs alone
+        QCOMPARE(first.activationBytes[2], 2 * 33 * stream); // inputs alone
         QVERIFY(first.totalBytes(Recompute::None) < 80'000'000'000);                      // the report's GPUs
 
         // 12 micro-batches × (32 layers × 10 + 2) collectives of N·C bf16, 3/4 of each is sent; norms once a step.
