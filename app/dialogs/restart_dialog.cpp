@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include <QFileInfo>
 #include <QFrame>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -15,6 +14,7 @@
 #include "dialogs/checkpoint_picker.h"
 #include "dialogs/loss_boxes.h"
 #include "dialogs/restart_overrides.h"
+#include "models/config_diff.h"
 #include "models/text_format.h"
 #include "settings/mixture_drafts.h"
 #include "widgets/diff_view.h"
@@ -96,7 +96,7 @@ void RestartDialog::connectParts() {
         }
         for (const auto& segment : segments) {
             if (!segment.buckets.empty()) {
-                m_overrides->setBase(configOf(chosen->key.attempt), chosen->step, segment.buckets.back().last);
+                setBase(*chosen, segment.buckets.back().last);
             }
         }
     });
@@ -115,11 +115,17 @@ QString RestartDialog::configOf(std::uint32_t attempt) const {
     return {};
 }
 
+void RestartDialog::setBase(const ipc::CheckpointInfo& chosen, double rate) {
+    const ipc::RunInfo* info = run();
+    const double scale = info != nullptr ? lrScaleAt(*info, session().commands(), chosen.key.attempt, chosen.step) : 1.0;
+    m_overrides->setBase(configOf(chosen.key.attempt), chosen.step, scale, rate);
+}
+
 void RestartDialog::checkpointChosen() {
     const auto* chosen = m_picker->model().chosen();
     if (chosen != nullptr && chosen->path != m_ratePath) {
         m_ratePath = chosen->path;
-        m_overrides->setBase(configOf(chosen->key.attempt), chosen->step, 0);
+        setBase(*chosen, 0);
         ipc::SeriesQuery query;
         query.key = chosen->key;
         query.names = {ipc::series::kLearningRate};
@@ -152,8 +158,7 @@ void RestartDialog::showChanges() {
         m_changeCount->clear();
         return;
     }
-    const QString folder = QFileInfo(QString::fromStdString(chosen->path)).fileName();
-    auto lines = restartDiff(configOf(chosen->key.attempt), options(), folder);
+    auto lines = restartDiff(configOf(chosen->key.attempt), options(), QString::fromStdString(chosen->path));
     const int changes = changedSettings(lines);
     m_changeCount->setText(tr("%1 changed, ").arg(text::counted(changes, tr("line"), tr("lines"))) + tr("attempt %1 → %2").arg(chosen->key.attempt).arg(info->newest() != nullptr ? info->newest()->key.attempt + 1 : 1));
     m_diff->setLines(std::move(lines));

@@ -30,6 +30,7 @@ private:
     void buildRight(QVBoxLayout* right);
     void connectParts();
     void checkpointChosen();
+    void setBase(const ipc::CheckpointInfo& chosen, double rate);
     void showChanges();
     void showLoss();
     void toggleMixtureEditor();

@@ -198,9 +198,9 @@ void RestartOverrides::buildMixture(QGridLayout* grid) {
 
 void RestartOverrides::setEditing(bool on) { m_edit->setText(on ? tr("Show changes") : tr("Edit…")); }
 
-void RestartOverrides::setBase(const QString& configToml, qint64 step, double scheduleRate) {
+void RestartOverrides::setBase(const QString& configToml, qint64 step, double scale, double scheduleRate) {
     m_step = step;
-    m_baseScale = tomlNumber(configToml, QStringLiteral("optimizer"), QStringLiteral("lr_scale")).value_or(1.0);
+    m_baseScale = scale;
     const double clipBefore = m_baseClip;
     m_baseClip = tomlNumber(configToml, QStringLiteral("optimizer"), QStringLiteral("clip_grad")).value_or(1.0);
     const bool rateKnown = scheduleRate > 0;

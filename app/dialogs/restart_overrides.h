@@ -36,8 +36,8 @@ class RestartOverrides : public QWidget {
     Q_OBJECT
 public:
     RestartOverrides(ThemeController& theme, MixtureModel& mixture, QWidget* parent);
-    /// The values in force at the checkpoint. `scheduleRate` ≤ 0: not known, only the scale can be given.
-    void setBase(const QString& configToml, qint64 step, double scheduleRate);
+    /// The values in force at the checkpoint: `scale` is of the learning rate. `scheduleRate` ≤ 0: not known, only the scale can be given.
+    void setBase(const QString& configToml, qint64 step, double scale, double scheduleRate);
     /// `draft`: a draft saved on the mixture page, where there is one.
     void setMixtures(const ipc::Mixture& inForce, const std::optional<ipc::Mixture>& draft);
     void fill(ipc::RestartOptions& options) const;

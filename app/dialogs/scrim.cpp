@@ -36,8 +36,10 @@ bool ScrimDialog::focusNextPrevChild(bool next) {
 }
 
 ScrimDialog* Scrim::openDialog(QWidget* parent) {
-    const auto* scrim = parent->window()->findChild<Scrim*>(QString(), Qt::FindDirectChildrenOnly);
-    return scrim == nullptr || scrim->m_dialog == nullptr ? nullptr : scrim->m_dialog;
+    for (const auto* scrim : parent->window()->findChildren<Scrim*>(QString(), Qt::FindDirectChildrenOnly))
+        if (scrim->m_dialog != nullptr) // one whose dialog is done waits to be deleted
+            return scrim->m_dialog;
+    return nullptr;
 }
 
 void Scrim::open(QWidget* parent, ScrimDialog* dialog, ThemeController& theme) {

@@ -70,6 +70,9 @@ void BannerBar::build() {
     m_bold = makeLabel(m_theme, TextRole::PlotTitle, "", {}, this);
     m_rest = makeLabel(m_theme, TextRole::TableText, "secondary", {}, this);
     m_right = makeLabel(m_theme, TextRole::TableText, "secondary", {}, this);
+    m_start = makeButton(m_theme, "", "play", {}, this);
+    m_start->setObjectName(QStringLiteral("startDaemon"));
+    m_start->setToolTip(QCoreApplication::translate("BannerBar", "Start the daemon of this computer; it finds its runs again"));
     m_reconnect = makeButton(m_theme, "", nullptr, QCoreApplication::translate("BannerBar", "Reconnect now"), this);
     m_details = makeButton(m_theme, "", nullptr, QCoreApplication::translate("BannerBar", "Details…"), this);
     m_reconnect->setToolTip(QCoreApplication::translate("BannerBar", "Try both links at once (F5)"));
@@ -77,13 +80,37 @@ void BannerBar::build() {
         row->addWidget(widget);
     m_rest->setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
     row->setStretchFactor(m_rest, 1);
-    for (auto* widget : std::initializer_list<QWidget*>{m_right, m_reconnect, m_details})
+    for (auto* widget : std::initializer_list<QWidget*>{m_right, m_start, m_reconnect, m_details})
         row->addWidget(widget);
+    connect(m_start, &QPushButton::clicked, this, [this] {
+        m_starting = true;
+        showStart();
+        emit startAsked();
+    });
     connect(m_reconnect, &QPushButton::clicked, &m_session, &Session::reconnectNow);
     connect(m_details, &QPushButton::clicked, this, &BannerBar::detailsAsked);
 }
 
+void BannerBar::setLocalDaemon(bool on) {
+    m_local = on;
+    showStart();
+}
+
+void BannerBar::startEnded() {
+    m_starting = false;
+    showStart();
+}
+
+void BannerBar::showStart() {
+    m_start->setVisible(m_local && m_text.kind == BannerText::Kind::Critical);
+    m_start->setEnabled(!m_starting);
+    m_start->setText(m_starting ? QCoreApplication::translate("BannerBar", "Starting telehelmd…")
+                                : QCoreApplication::translate("BannerBar", "Start telehelmd again"));
+}
+
 void BannerBar::refresh() {
+    if (m_session.controlLink().state == LinkState::Up)
+        m_starting = false;
     const qint64 now = ipc::nowUs();
     const auto wrong = bannerFor(m_session.controlLink(), m_session.liveLink(), m_session.fidelity(), now);
     if (wrong.kind != BannerText::Kind::None) {
@@ -130,6 +157,7 @@ void BannerBar::show(const BannerText& text) {
     m_right->setText(text.right);
     m_reconnect->setVisible(wrong);
     m_details->setVisible(wrong);
+    showStart();
     setAccessibleName(text.bold + QLatin1Char(' ') + text.rest);
     setVisible(text.kind != BannerText::Kind::None);
     update();

@@ -29,8 +29,13 @@ public:
     BannerBar(Session& session, ThemeController& theme, QWidget* parent = nullptr);
     [[nodiscard]] const BannerText& text() const { return m_text; }
     void refresh();
+    /// Whether the daemon is this computer's own, so that it can be started again from here.
+    void setLocalDaemon(bool on);
+    void startEnded(); // well or not: it may be tried again
+    [[nodiscard]] QPushButton* startButton() const { return m_start; }
 
 signals:
+    void startAsked();
     void detailsAsked();
     void backAgain(const QString& sentence); // for Messages
 
@@ -40,15 +45,16 @@ protected:
 private:
     void build();
     void show(const BannerText& text);
+    void showStart();
     Session& m_session;
     ThemeController& m_theme;
     BannerText m_text;
     QTimer m_timer;
     quint64 m_repairedBefore = 0; // when the link went
     qint64 m_backUntilUs = 0;
-    bool m_wasDown = false;
+    bool m_wasDown = false, m_local = false, m_starting = false;
     QLabel *m_icon = nullptr, *m_bold = nullptr, *m_rest = nullptr, *m_right = nullptr;
-    QPushButton *m_reconnect = nullptr, *m_details = nullptr;
+    QPushButton *m_start = nullptr, *m_reconnect = nullptr, *m_details = nullptr;
 };
 
 } // namespace telehelm::app

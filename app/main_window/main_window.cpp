@@ -11,6 +11,7 @@
 #include <QTimer>
 #include <QVBoxLayout>
 
+#include "dialogs/note_dialog.h"
 #include "dialogs/settings_dialog.h"
 #include "main_window/banner_bar.h"
 #include "main_window/bridge_strip.h"
@@ -90,6 +91,7 @@ void MainWindow::connectParts() {
     connect(m_bridge, &BridgeStrip::restartAsked, this, [this] { openRestartDialog(this, m_session, m_theme, run()); });
     connect(m_bridge, &BridgeStrip::stopAsked, this, [this] { openStopDialog(this, m_session, m_theme, run()); });
     connect(m_banner, &BannerBar::detailsAsked, this, &MainWindow::openConnectionDetails);
+    connect(m_banner, &BannerBar::startAsked, this, &MainWindow::startDaemonAsked);
     connect(m_banner, &BannerBar::backAgain, this, [this](const QString& sentence) {
         m_messages.add({ipc::nowUs(), ipc::Severity::Benign, sentence});
     });
@@ -101,6 +103,7 @@ void MainWindow::connectParts() {
     connect(m_live->eventsDock(), &EventsDock::auditPageAsked, this, [this] { showPage(Page::Audit); });
     connect(m_live->page(), &LivePage::followingChanged, m_status, &StatusStrip::setFollowing);
     connect(m_live->page(), &LivePage::exportFailed, this, [this](const QString& sentence) { notify(ipc::Severity::Critical, sentence); });
+    connect(m_live->page(), &LivePage::noteAsked, this, &MainWindow::openNote);
     connect(m_audit, &AuditPage::showOnPlots, this, &MainWindow::goToStep);
 }
 
@@ -184,6 +187,11 @@ void MainWindow::applySettings(const Settings& settings) {
     m_session.setOperatorName(settings.operatorName);
     m_operator->setText(tr("Operator <b>%1</b>").arg(m_session.operatorName().toHtmlEscaped()));
     layoutCorner();
+}
+
+void MainWindow::openNote(qint64 step) {
+    if (!run().isEmpty())
+        openNoteDialog(this, m_session, m_theme, run(), step);
 }
 
 void MainWindow::openConnectionDetails() {

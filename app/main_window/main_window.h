@@ -50,6 +50,7 @@ public:
 signals:
     void connectAsked(const QString& address);
     void demoAsked(int ranks);
+    void startDaemonAsked();
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -70,6 +71,7 @@ private:
     void openSettings();
     void openConnectionDetails();
     void openAbout();
+    void openNote(qint64 step);
     void applySettings(const Settings& settings);
     void refreshActions();
     void refreshClock();
@@ -104,7 +106,7 @@ private:
     FirstStartPage* m_start = nullptr;
     ToastBar* m_toasts = nullptr;
     QLabel *m_server = nullptr, *m_operator = nullptr, *m_clock = nullptr;
-    QAction *m_pause = nullptr, *m_resume = nullptr, *m_checkpoint = nullptr, *m_restart = nullptr, *m_stop = nullptr;
+    QAction *m_pause = nullptr, *m_resume = nullptr, *m_checkpoint = nullptr, *m_restart = nullptr, *m_stop = nullptr, *m_note = nullptr;
     std::vector<QAction*> m_pageActions;
 };
 

@@ -9,6 +9,7 @@
 #include <QMessageBox>
 #include <QTimer>
 
+#include "dialogs/help_dialog.h"
 #include "main_window/bridge_strip.h"
 #include "main_window/events_dock.h"
 #include "main_window/live_area.h"
@@ -59,8 +60,9 @@ void MainWindow::buildMenus() {
     buildPlotsMenu();
     buildWindowMenu();
     auto* help = menuBar()->addMenu(tr("Help"));
+    addAction(help, tr("Mouse and keys…"), QStringLiteral("F1"), [this] { openHelpDialog(this, m_theme); }, "help");
     addAction(help, tr("Every action…"), QStringLiteral("Ctrl+K"), [this] { openPalette(); }, "search");
-    addAction(help, tr("About Telehelm"), {}, [this] { openAbout(); }, "help");
+    addAction(help, tr("About Telehelm"), {}, [this] { openAbout(); });
     buildMenuCorners();
 }
 
@@ -120,6 +122,12 @@ void MainWindow::buildPlotsMenu() {
         if (const auto* info = m_session.run(run()); info != nullptr && info->newest() != nullptr)
             goToStep({}, info->newest()->step);
     }, "fwd");
+    menu->addSeparator();
+    m_note = addAction(menu, tr("Add a note…"), {}, [this] {
+        const auto* info = m_session.run(run());
+        const qint64 cursor = m_live->page()->cursorStep();
+        openNote(cursor >= 0 ? cursor : info != nullptr && info->newest() != nullptr ? info->newest()->step : 0);
+    }, "note");
 }
 
 void MainWindow::buildWindowMenu() {
@@ -189,6 +197,7 @@ void MainWindow::refreshActions() {
     m_checkpoint->setEnabled(whyNotLive.isEmpty());
     m_stop->setEnabled(whyNotLive.isEmpty());
     m_restart->setEnabled(whyNot.isEmpty());
+    m_note->setEnabled(info != nullptr && m_session.controlLink().state == LinkState::Up);
 }
 
 void MainWindow::openPalette() {

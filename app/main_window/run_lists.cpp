@@ -14,6 +14,8 @@
 namespace telehelm::app {
 namespace {
 
+constexpr int kValueWidth = 63; // "1.471e-4", "352.4k", "100.0 %"
+
 /// Middle click hides or shows what it hits (design.md, section 8).
 class ListView : public QTreeView {
 public:
@@ -137,10 +139,10 @@ void SwatchDelegate::paint(QPainter* painter, const QStyleOptionViewItem& option
         }
     } else if (index.column() == 0) {
         paintSwatch(painter, QRect(place.left(), place.top(), 15, place.height()), index, hidden);
-        place.adjust(m_kind == Kind::Runs ? 22 : 24, 0, 0, 0);
+        place.adjust(22, 0, m_kind == Kind::Runs ? 0 : 6, 0); // a value column keeps its own distance
     } else if (m_kind == Kind::Series) {
         role = TextRole::TableNumber;
-        place.setLeft(option.rect.left() + 2);
+        place = option.rect.adjusted(0, 0, -7, -1);
         colour = index.column() == SeriesModel::AtCursor && !selected ? (hidden ? t.tx3 : t.tx) : selected ? t.accentTx : quiet;
     } else {
         colour = selected ? t.accentTx : quiet;
@@ -211,7 +213,7 @@ SeriesDock::SeriesDock(Session& session, ThemeController& theme, SeriesModel& mo
     view->header()->setSectionResizeMode(SeriesModel::Name, QHeaderView::Stretch);
     for (const int column : {SeriesModel::AtCursor, SeriesModel::Latest}) {
         view->header()->setSectionResizeMode(column, QHeaderView::Fixed);
-        view->header()->resizeSection(column, 64);
+        view->header()->resizeSection(column, kValueWidth);
     }
     view->onMiddleClick = [&model](const QModelIndex& index) {
         const auto series = index.data(SeriesModel::SeriesRole).toString();

@@ -6,6 +6,7 @@
 #include <QApplication>
 #include <QTimer>
 
+#include "main_window/banner_bar.h"
 #include "main_window/toast_bar.h"
 #include "models/runs_model.h"
 #include "pages/first_start_page.h"
@@ -25,10 +26,11 @@ void say(FILE* where, const QString& sentence) {
 Startup::Startup(const CommandLine& line, Session& session, MainWindow& window, QObject* parent)
     : QObject(parent), m_line(line), m_session(session), m_window(window), m_daemon(line.stateDir), m_demo(session), m_demoWanted(line.demo) {
     m_demo.setConfig(line.config);
-    connect(&m_daemon, &LocalDaemon::ready, this, &Startup::connectTo);
+    connect(&m_daemon, &LocalDaemon::ready, this, &Startup::daemonReady);
     connect(&m_daemon, &LocalDaemon::failed, this, &Startup::daemonFailed);
     connect(&window, &MainWindow::connectAsked, this, &Startup::connectTo);
     connect(&window, &MainWindow::demoAsked, this, &Startup::startDemo);
+    connect(&window, &MainWindow::startDaemonAsked, this, [this] { m_daemon.find(); });
     connect(&session, &Session::controlLinkChanged, this, [this] {
         if (m_line.verbose)
             logLinks();
@@ -44,6 +46,10 @@ Startup::Startup(const CommandLine& line, Session& session, MainWindow& window, 
             logLinks();
     });
     connect(&session, &Session::runsChanged, this, &Startup::runsCame);
+    connect(&session, &Session::focusedRunChanged, this, [this](const QString& run) { // after the window, which shows Live by then
+        if (m_line.page && !run.isEmpty() && !std::exchange(m_pageShown, true))
+            m_window.showPage(*m_line.page);
+    });
     connect(&m_demo, &DemoStarter::progress, this, [this](const QString& sentence) {
         m_window.startPage()->showDemoProgress(sentence);
         if (m_line.verbose)
@@ -74,11 +80,22 @@ void Startup::begin() {
 
 void Startup::connectTo(const QString& address) {
     m_window.startPage()->setAddress(address);
+    m_window.banner()->setLocalDaemon(!m_localAddress.isEmpty() && address == m_localAddress);
     m_session.open(address);
     QTimer::singleShot(kConnectTimeoutMs, this, [this, address] {
         if (m_session.address() == address && m_session.controlLink().state != LinkState::Up)
             complain(tr("No answer from %1: %2. The window keeps trying.").arg(address, m_session.controlLink().text));
     });
+}
+
+/// Started again at the address that it had, the session goes on where it was.
+void Startup::daemonReady(const QString& address) {
+    m_localAddress = address;
+    if (m_session.address() != address)
+        return connectTo(address);
+    m_window.banner()->setLocalDaemon(true);
+    m_window.banner()->startEnded();
+    m_session.reconnectNow();
 }
 
 void Startup::startDemo(int ranks) {
@@ -97,12 +114,11 @@ void Startup::runsCame() {
         m_wantedRunFound = true;
         m_session.setFocusedRun(m_line.run);
     }
-    if (m_line.page && !m_session.focusedRun().isEmpty() && m_window.page() == Page::Start)
-        m_window.showPage(*m_line.page);
 }
 
 void Startup::daemonFailed(const QString& sentence) {
     m_window.startPage()->showDemoProgress({});
+    m_window.banner()->startEnded();
     complain(sentence);
 }
 

@@ -21,6 +21,7 @@ public:
 
 private:
     void connectTo(const QString& address);
+    void daemonReady(const QString& address);
     void startDemo(int ranks);
     void runsCame();
     void daemonFailed(const QString& sentence);
@@ -35,9 +36,9 @@ private:
     MainWindow& m_window;
     LocalDaemon m_daemon;
     DemoStarter m_demo;
-    bool m_demoWanted, m_wantedRunFound = false;
+    bool m_demoWanted, m_wantedRunFound = false, m_pageShown = false;
     int m_exitCode = 0;
-    QString m_lastLog;
+    QString m_lastLog, m_localAddress;
 };
 
 } // namespace telehelm::app

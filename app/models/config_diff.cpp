@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "models/config_diff.h"
 
-#include <cmath>
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <set>
 
 #include <QStringList>
@@ -42,13 +44,12 @@ struct Change {
     const char* table;
     const char* key;
     QString after;
-    const char* implied; // the value in force when the key is not written
 };
 
 void append(std::vector<DiffLine>& lines, const QString& toml, const Change& change, QString& header) {
     const QString table = QLatin1String(change.table), key = QLatin1String(change.key);
     const auto before = tomlValue(toml, table, key);
-    if (before.value_or(QLatin1String(change.implied)) == change.after) {
+    if (before == change.after) {
         return;
     }
     if (header != table) {
@@ -61,10 +62,33 @@ void append(std::vector<DiffLine>& lines, const QString& toml, const Change& cha
     lines.push_back({kAdd, key + QStringLiteral(" = ") + change.after});
 }
 
+/// As the daemon writes it: the shortest text that reads back as the same number, always recognisable as a float.
 QString number(double value) {
-    QString shown = QString::number(value, 'g', 6);
+    std::array<char, 32> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
+    const QString shown = QString::fromLatin1(digits.data(), end - digits.data());
     return shown.contains(QLatin1Char('.')) || shown.contains(QLatin1Char('e')) ? shown : shown + QStringLiteral(".0");
 }
+
+/// Which of the checkpoint's own values the overrides replace; the rest goes on as it was saved.
+QString takes(const ipc::RestartOptions& options) {
+    QStringList words;
+    if (options.lrScale) {
+        words << QStringLiteral("lr_scale");
+    }
+    if (options.dataSeed) {
+        words << QStringLiteral("seed");
+    }
+    if (options.skipBatches > 0) {
+        words << QStringLiteral("skip_batches");
+    }
+    if (options.mixture) {
+        words << QStringLiteral("mixture");
+    }
+    return words.isEmpty() ? QStringLiteral("none") : words.join(QLatin1Char(' '));
+}
+
+QString quoted(const QString& text) { return QLatin1Char('"') + text + QLatin1Char('"'); }
 
 QString percent(double share) { return QString::number(share * 100, 'f', 2); }
 
@@ -99,24 +123,51 @@ std::optional<double> tomlNumber(const QString& toml, const QString& table, cons
 std::vector<DiffLine> restartDiff(const QString& toml, const ipc::RestartOptions& options, const QString& checkpoint) {
     std::vector<DiffLine> lines;
     QString header;
-    append(lines, toml, {"resume", "checkpoint", QLatin1Char('"') + checkpoint + QLatin1Char('"'), "\"\""}, header);
     if (options.lrScale) {
-        append(lines, toml, {"optimizer", "lr_scale", number(*options.lrScale), "1.0"}, header);
+        append(lines, toml, {"optimizer", "lr_scale", number(*options.lrScale)}, header);
     }
     if (options.clipGrad) {
-        append(lines, toml, {"optimizer", "clip_grad", number(*options.clipGrad), "1.0"}, header);
+        append(lines, toml, {"optimizer", "clip_grad", number(*options.clipGrad)}, header);
     }
     if (options.dataSeed) {
-        append(lines, toml, {"data", "seed", QString::number(*options.dataSeed), "1234"}, header);
+        append(lines, toml, {"data", "seed", QString::number(*options.dataSeed)}, header);
     }
-    if (options.skipBatches != 0 || tomlValue(toml, QStringLiteral("data"), QStringLiteral("skip_batches"))) {
-        append(lines, toml, {"data", "skip_batches", QString::number(options.skipBatches), "0"}, header);
+    if (options.skipBatches > 0) {
+        append(lines, toml, {"data", "skip_batches", QString::number(options.skipBatches)}, header);
     }
     if (options.mixture) {
         const auto shares = mixtureDiff(mixtureOfConfig(toml), *options.mixture);
         lines.insert(lines.end(), shares.begin(), shares.end());
     }
+    append(lines, toml, {"resume", "checkpoint", quoted(checkpoint)}, header);
+    append(lines, toml, {"resume", "take", quoted(takes(options))}, header);
     return lines;
+}
+
+double lrScaleAt(const ipc::RunInfo& run, const std::vector<ipc::Command>& commands, std::uint32_t attempt, std::int64_t step) {
+    for (std::size_t depth = 0; depth <= run.attempts.size(); ++depth) {
+        const ipc::Command* last = nullptr;
+        for (const auto& command : commands) {
+            const bool counts = command.kind == ipc::CommandKind::SetLrScale && command.state == ipc::CommandState::Applied && command.key.run == run.run &&
+                                command.key.attempt == attempt && command.appliedStep <= step;
+            if (counts && (last == nullptr || command.appliedStep > last->appliedStep || (command.appliedStep == last->appliedStep && command.endedUs > last->endedUs))) {
+                last = &command;
+            }
+        }
+        if (last != nullptr) {
+            return last->lrScale;
+        }
+        const auto info = std::find_if(run.attempts.begin(), run.attempts.end(), [&](const ipc::AttemptInfo& a) { return a.key.attempt == attempt; });
+        const QString toml = info != run.attempts.end() ? QString::fromStdString(info->configToml) : QString();
+        const QString take = tomlValue(toml, QStringLiteral("resume"), QStringLiteral("take")).value_or(QString());
+        const bool inherits = info != run.attempts.end() && info->parent != 0 && !take.isEmpty() && !take.contains(QLatin1String("lr_scale"));
+        if (!inherits) {
+            return tomlNumber(toml, QStringLiteral("optimizer"), QStringLiteral("lr_scale")).value_or(1.0);
+        }
+        attempt = info->parent;
+        step = info->forkStep;
+    }
+    return 1.0; // attempts that are each other's parents: nothing to go by
 }
 
 ipc::Mixture mixtureOfConfig(const QString& toml) {

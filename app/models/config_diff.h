@@ -22,8 +22,12 @@ struct DiffLine {
 [[nodiscard]] std::optional<QString> tomlValue(const QString& toml, const QString& table, const QString& key);
 [[nodiscard]] std::optional<double> tomlNumber(const QString& toml, const QString& table, const QString& key);
 
-/// The lines that a restart with these options changes, under their table headers.
+/// The lines that a restart with these options changes, under their table headers: the daemon's rules for writing a new attempt's
+/// config. `checkpoint`: its folder.
 [[nodiscard]] std::vector<DiffLine> restartDiff(const QString& toml, const ipc::RestartOptions& options, const QString& checkpoint);
+/// The learning-rate scale in force after a step of an attempt: the last one ordered until then, else the one that the attempt took
+/// over from its checkpoint or has in its config.
+[[nodiscard]] double lrScaleAt(const ipc::RunInfo& run, const std::vector<ipc::Command>& commands, std::uint32_t attempt, std::int64_t step);
 /// [data.mixture] of a config, shares 0..1.
 [[nodiscard]] ipc::Mixture mixtureOfConfig(const QString& toml);
 /// The lines of [data.mixture] that differ.

@@ -49,7 +49,7 @@ QString seriesLabel(const QString& series) {
         {QStringLiteral("train/grad_norm"), SeriesModel::tr("gradient norm")},
         {QStringLiteral("train/skipped_steps"), SeriesModel::tr("skipped steps")},
         {QStringLiteral("optim/lr"), SeriesModel::tr("learning rate")},
-        {QStringLiteral("optim/matrix_lr"), SeriesModel::tr("matrix learning rate")},
+        {QStringLiteral("optim/matrix_lr"), SeriesModel::tr("matrix rate")},
         {QStringLiteral("perf/tokens_per_s"), SeriesModel::tr("tokens/s")},
         {QStringLiteral("perf/mfu"), SeriesModel::tr("MFU")},
         {QStringLiteral("perf/step_ms"), SeriesModel::tr("step time")},

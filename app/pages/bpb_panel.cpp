@@ -90,6 +90,9 @@ void BpbPanel::rebuild(BpbLanguage language, const std::vector<QString>& domains
     connect(target.stack, &PlotStack::cursorMoved, this, &BpbPanel::cursorMoved);
     connect(target.stack, &PlotStack::flagClicked, this, &BpbPanel::flagClicked);
     connect(target.stack, &PlotStack::resetRequested, this, &BpbPanel::resetRequested);
+    connect(target.stack, &PlotStack::exportRequested, this, &BpbPanel::exportRequested);
+    connect(target.stack, &PlotStack::rangeRequested, this, &BpbPanel::rangeRequested);
+    connect(target.stack, &PlotStack::noteRequested, this, &BpbPanel::noteRequested);
     restoreState(target);
     if (language == m_language)
         m_stacks->setCurrentWidget(target.stack);
@@ -97,6 +100,7 @@ void BpbPanel::rebuild(BpbLanguage language, const std::vector<QString>& domains
 
 void BpbPanel::restoreState(Side& target) {
     target.stack->setXKind(m_kind);
+    target.stack->setSpanWords(m_spanWords);
     target.stack->setXRange(m_from, m_to);
     target.stack->setFlags(m_flags);
     target.stack->setReferencesVisible(m_references);
@@ -133,6 +137,11 @@ void BpbPanel::setEmptyText(const QString& headline, const QString& sentence) {
     for (const Side* target : {&m_english, &m_chinese})
         for (std::size_t i = 0; i < target->cells.size(); ++i)
             target->stack->setEmptyText(static_cast<int>(i), headline, sentence);
+}
+
+void BpbPanel::setSpanWords(std::function<plots::Span(double from, double to)> words) {
+    m_spanWords = std::move(words);
+    forEachStack([&](PlotStack& stack) { stack.setSpanWords(m_spanWords); });
 }
 
 void BpbPanel::setFlags(const std::vector<plots::Flag>& flags) {

@@ -41,12 +41,17 @@ public:
     /// The value of each cell at x; NaN: newest.
     void valuesAt(double x, const std::function<void(const QString& series, double value)>& sink) const;
     [[nodiscard]] plots::PlotStack* stack(BpbLanguage language) const;
+    void setSpanWords(std::function<plots::Span(double from, double to)> words);
 
 signals:
     void xRangeChanged(double from, double to);
     void cursorMoved(double x);
     void flagClicked(qint64 id);
     void resetRequested();
+    // Of the stack that is in view:
+    void exportRequested(const QString& format);
+    void rangeRequested(int strip);
+    void noteRequested(double x);
 
 private:
     struct Side {
@@ -57,6 +62,7 @@ private:
     void rebuild(BpbLanguage language, const std::vector<QString>& domains);
     void restoreState(Side& side);
     void restyle();
+    std::function<plots::Span(double, double)> m_spanWords;
     [[nodiscard]] Side& side(BpbLanguage language) { return language == BpbLanguage::English ? m_english : m_chinese; }
     [[nodiscard]] const Side& side(BpbLanguage language) const {
         return language == BpbLanguage::English ? m_english : m_chinese;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <QLabel>
+#include <QPointer>
 #include <QShortcut>
 #include <QSplitter>
 #include <QStackedLayout>
@@ -13,10 +14,12 @@
 #include <QToolButton>
 #include <QVBoxLayout>
 
+#include "dialogs/range_dialog.h"
 #include "pages/bpb_panel.h"
 #include "pages/plot_toolbar.h"
 #include "plots/overview_strip.h"
 #include "plots/plot_stack.h"
+#include "plots/value_text.h"
 
 namespace telehelm::app {
 
@@ -51,6 +54,7 @@ LivePage::LivePage(ThemeController& theme, Session& session, QWidget* parent)
     build();
     connectToolbar();
     connectPlots();
+    connectMenus();
     connectSession();
     addKeys();
     m_toolbar->setSmoothing(kDefaultSmoothing);
@@ -128,7 +132,34 @@ void LivePage::connectToolbar() {
     connect(m_toolbar, &PlotToolbar::resetClicked, this, &LivePage::resetAll);
     connect(m_toolbar, &PlotToolbar::rangeEntered, m_stack, &PlotStack::zoomTo);
     connect(m_toolbar, &PlotToolbar::followToggled, this, &LivePage::setFollowing);
-    connect(m_toolbar, &PlotToolbar::exportRequested, this, &LivePage::exportAs);
+    connect(m_toolbar, &PlotToolbar::exportRequested, this, [this](const QString& format) { exportAs(format, *m_stack); });
+}
+
+/// What a plot's own menu asks for.
+void LivePage::connectMenus() {
+    const auto note = [this](double x) { emit noteAsked(stepAt(x)); };
+    const auto span = [this](double from, double to) { return spanOf(from, to); };
+    connect(m_stack, &PlotStack::exportRequested, this, [this](const QString& format) { exportAs(format, *m_stack); });
+    connect(m_stack, &PlotStack::rangeRequested, this, [this](int strip) { openRange(*m_stack, strip); });
+    connect(m_stack, &PlotStack::noteRequested, this, note);
+    m_stack->setSpanWords(span);
+    connect(m_bpb, &BpbPanel::exportRequested, this, [this](const QString& format) { exportAs(format, *m_bpb->stack(m_bpb->language())); });
+    connect(m_bpb, &BpbPanel::rangeRequested, this, [this](int strip) { openRange(*m_bpb->stack(m_bpb->language()), strip); });
+    connect(m_bpb, &BpbPanel::noteRequested, this, note);
+    m_bpb->setSpanWords(span);
+}
+
+void LivePage::openRange(PlotStack& stack, int strip) {
+    const PlotRanges ranges{plots::rangeText(m_kind, m_from, m_to), stack.yRange(strip), stack.hasAutomaticY(strip), stack.logY(strip)};
+    const QPointer<PlotStack> plot(&stack);
+    openRangeDialog(
+        this, m_theme, stack.title(strip), ranges, [this](const QString& x) { return plots::readRange(m_kind, x, m_to).has_value(); },
+        [this, plot, strip, before = ranges.x](const QString& x, std::optional<std::pair<double, double>> y) {
+            if (plot)
+                plot->setYRange(strip, y ? y->first : 0, y ? y->second : 0);
+            if (const auto range = plots::readRange(m_kind, x, m_to); range && x != before)
+                m_stack->zoomTo(range->first, range->second);
+        });
 }
 
 void LivePage::connectPlots() {
@@ -270,6 +301,14 @@ void LivePage::zoomToSteps(qint64 from, qint64 to) {
     const double room = std::max(10.0, static_cast<double>(to - from) * 0.5);
     m_stack->zoomTo(convert(static_cast<double>(from) - room, XKind::Step, m_kind),
                     convert(static_cast<double>(to) + room, XKind::Step, m_kind));
+}
+
+qint64 LivePage::stepAt(double x) const {
+    return std::max<qint64>(0, std::llround(convert(x, m_kind, XKind::Step)));
+}
+
+qint64 LivePage::cursorStep() const {
+    return std::isnan(m_stack->cursor()) ? -1 : stepAt(m_stack->cursor());
 }
 
 void LivePage::goToStep(qint64 step) {

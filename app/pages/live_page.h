@@ -48,8 +48,12 @@ public:
     void setHighlightedRun(const QString& run);               // empty: none
     void setStale(bool on);                                   // the live stream is down
     void zoomToSteps(qint64 from, qint64 to);                 // with 50 % on both sides
+    [[nodiscard]] qint64 stepAt(double x) const;              // of the x axis as it is
+    [[nodiscard]] qint64 cursorStep() const;                  // −1: no crosshair
     void goToStep(qint64 step);                               // into view, crosshair on it
     void setFollowing(bool on);
+    [[nodiscard]] QString run() const { return m_run; }
+    [[nodiscard]] const LiveCurves& curves() const { return m_curves; }
     [[nodiscard]] bool isFollowing() const { return m_following; }
 
     [[nodiscard]] plots::PlotStack* stack() const { return m_stack; }
@@ -64,6 +68,7 @@ signals:
     void cursorValues(const QHash<QString, double>& values);
     void followingChanged(bool on);
     void exportFailed(const QString& sentence);
+    void noteAsked(qint64 step);
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -93,8 +98,11 @@ private:
     void arrange();
     void updateBuckets();
     void moveCursor(double x);
-    void exportAs(const QString& format);
-    bool writeExport(const QString& format, const QString& path);
+    void connectMenus();
+    void openRange(plots::PlotStack& stack, int strip);
+    [[nodiscard]] plots::Span spanOf(double from, double to) const;
+    void exportAs(const QString& format, plots::PlotStack& stack);
+    bool writeExport(const QString& format, const QString& path, plots::PlotStack& stack);
     [[nodiscard]] QString csvOfView() const;
     [[nodiscard]] std::pair<double, double> wholeRun() const;
     [[nodiscard]] double convert(double x, plots::XKind from, plots::XKind to) const;

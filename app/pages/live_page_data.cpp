@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <QFileDialog>
+#include <QPointer>
 #include <QSaveFile>
 #include <QSplitter>
 #include <QStackedLayout>
@@ -287,26 +288,41 @@ double LivePage::convert(double x, XKind from, XKind to) const {
 
 // ---------------------------------------------------------------- export
 
-void LivePage::exportAs(const QString& format) {
+/// "120 steps, 245.8 k tokens, 4 min 2 s", along the loss curve.
+plots::Span LivePage::spanOf(double from, double to) const {
+    QStringList words;
+    double steps = 0;
+    for (const XKind kind : {XKind::Step, XKind::Tokens, XKind::WallTime}) {
+        const double width = convert(to, m_kind, kind) - convert(from, m_kind, kind);
+        if (kind == XKind::Step)
+            steps = width;
+        if (width > 0)
+            words << plots::spanText(kind, width);
+    }
+    return {words.join(QStringLiteral(", ")), steps};
+}
+
+void LivePage::exportAs(const QString& format, plots::PlotStack& stack) {
+    const QPointer<plots::PlotStack> plot(&stack);
     auto* dialog = new QFileDialog(this, tr("Save the plots"), QStringLiteral("%1.%2").arg(m_run, format),
                                    tr("%1 files (*.%2)").arg(format.toUpper(), format));
     dialog->setAttribute(Qt::WA_DeleteOnClose);
     dialog->setAcceptMode(QFileDialog::AcceptSave);
     dialog->setDefaultSuffix(format);
-    connect(dialog, &QFileDialog::fileSelected, this, [this, format](const QString& path) {
-        if (!writeExport(format, path))
+    connect(dialog, &QFileDialog::fileSelected, this, [this, format, plot](const QString& path) {
+        if (!plot || !writeExport(format, path, *plot))
             emit exportFailed(tr("%1 could not be written. Choose another folder or free some space.").arg(path));
     });
     dialog->open();
 }
 
-bool LivePage::writeExport(const QString& format, const QString& path) {
+bool LivePage::writeExport(const QString& format, const QString& path, plots::PlotStack& stack) {
     if (format == QLatin1String("png"))
-        return m_stack->savePng(path);
+        return stack.savePng(path);
     if (format == QLatin1String("svg"))
-        return m_stack->saveSvg(path);
+        return stack.saveSvg(path);
     if (format == QLatin1String("pdf"))
-        return m_stack->savePdf(path);
+        return stack.savePdf(path);
     QSaveFile file(path);
     return file.open(QIODevice::WriteOnly) && file.write(csvOfView().toUtf8()) >= 0 && file.commit();
 }

@@ -24,6 +24,10 @@ protected:
     void mouseDoubleClickEvent(QMouseEvent* event) override { onDoubleClick(*event); }
     void wheelEvent(QWheelEvent* event) override { onWheel(*event); }
     void leaveEvent(QEvent*) override { onLeave(); }
+    void resizeEvent(QResizeEvent* event) override {
+        if (!event->size().isEmpty()) // a painter has nothing to begin on
+            QCustomPlot::resizeEvent(event);
+    }
     bool event(QEvent* event) override {
         if (event->type() != QEvent::ToolTip)
             return QCustomPlot::event(event);

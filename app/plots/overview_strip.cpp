@@ -15,6 +15,7 @@ namespace telehelm::app::plots {
 namespace {
 
 constexpr double kHandleWidth = 7, kHandleHeight = 18;
+constexpr double kTitleLeft = 8;
 constexpr double kGrip = 12;         // half of a hit target
 constexpr double kStartShare = 0.03; // of the run, whose values may be clipped: a first loss would flatten all others
 
@@ -113,7 +114,7 @@ void OverviewStrip::paintAxes(QPainter& painter) const {
     painter.drawRect(frame.rect);
     painter.setFont(m_look.caption);
     painter.setPen(m_look.theme.tx3);
-    painter.drawText(QRectF(8, 0, 200, frame.rect.top()), Qt::AlignLeft | Qt::AlignVCenter, tr("Whole run"));
+    painter.drawText(QRectF(kTitleLeft, 0, 200, frame.rect.top()), Qt::AlignLeft | Qt::AlignVCenter, tr("Whole run"));
     painter.setFont(m_look.captionNumber);
     const double step = m_look.kind == XKind::WallTime
                             ? (frame.to - frame.from) / 6
@@ -125,7 +126,7 @@ void OverviewStrip::paintAxes(QPainter& painter) const {
         painter.setPen(m_look.theme.tx3);
         painter.drawText(QRectF(px - 60, frame.rect.bottom() + 2, 120, 14), Qt::AlignCenter, xTickText(m_look.kind, x, step));
     }
-    const double yStep = niceStep(frame.yHigh - frame.yLow, 3);
+    const double yStep = niceStep(frame.yHigh - frame.yLow, 4);
     double lastPx = 1e9;
     for (double y = std::ceil(frame.yLow / yStep) * yStep; y <= frame.yHigh; y += yStep) {
         const double px = frame.yPx(y);
@@ -143,14 +144,18 @@ void OverviewStrip::paintAxes(QPainter& painter) const {
 void OverviewStrip::paintPennants(QPainter& painter) const {
     const Frame& frame = m_strip.frame;
     painter.setRenderHint(QPainter::Antialiasing, false);
+    const double titleRight = kTitleLeft + QFontMetricsF(m_look.caption).horizontalAdvance(tr("Whole run")) + 6;
     for (const Flag& flag : m_flags) {
         if (flag.letter.isNull() || flag.x < frame.from || flag.x > frame.to)
             continue;
         const double px = std::round(frame.xPx(flag.x)) + 0.5, top = frame.rect.top() - 11;
+        const bool underTitle = px < titleRight;
         QColor pole = flag.colour;
         pole.setAlphaF(0.55F);
         painter.setPen(QPen(pole, 1));
-        painter.drawLine(QPointF(px, top), QPointF(px, frame.rect.bottom()));
+        painter.drawLine(QPointF(px, underTitle ? frame.rect.top() : top), QPointF(px, frame.rect.bottom()));
+        if (underTitle)
+            continue; // its flag would stand in the words; the event lane has it
         painter.setPen(Qt::NoPen);
         painter.setBrush(flag.colour);
         painter.drawPolygon(QPolygonF{{px, top}, {px + 6, top}, {px + 4, top + 3}, {px + 6, top + 6}, {px, top + 6}});

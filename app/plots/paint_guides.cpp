@@ -103,8 +103,10 @@ void paintEdgeLabels(QPainter& painter, const Strip& strip, const Look& look, co
     const QRectF& rect = strip.frame.rect;
     text = painter.fontMetrics().elidedText(text, Qt::ElideRight, static_cast<int>(rect.width()) - 8);
     const double width = painter.fontMetrics().horizontalAdvance(text), height = painter.fontMetrics().height();
-    haloText(painter, {rect.right() - 3 - width, above ? rect.top() + 1 : rect.bottom() - 1 - height, width, height}, text,
-             look.theme.tx3, look.theme.plot);
+    QRectF box(rect.right() - 3 - width, above ? rect.top() + 1 : rect.bottom() - 1 - height, width, height);
+    if (const QRectF left = box.translated(rect.left() + 4 - box.left(), 0); covered(strip, left, {}) < covered(strip, box, {}))
+        box = left;
+    haloText(painter, box, text, look.theme.tx3, look.theme.plot);
 }
 
 struct Pen {

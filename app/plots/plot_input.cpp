@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Mouse, wheel and zoom history of a stack (design.md, section 8).
+#include <algorithm>
 #include <cmath>
 
 #include <QApplication>
@@ -55,8 +56,10 @@ void PlotStack::Private::press(QMouseEvent& event) {
     dragView = view();
     if (event.button() == Qt::RightButton)
         return contextMenu(event.position().toPoint());
+    endMeasure();
     drag = event.button() != Qt::LeftButton                                  ? Drag::None
            : dragStrip >= 0 && event.modifiers().testFlag(Qt::ShiftModifier) ? Drag::Rectangle
+           : dragStrip >= 0 && event.modifiers().testFlag(Qt::AltModifier)   ? Drag::Measure
                                                                              : Drag::Press;
 }
 
@@ -70,6 +73,8 @@ void PlotStack::Private::move(QMouseEvent& event) {
         return pan(dragNow);
     if (drag == Drag::Rectangle)
         return replotCursor();
+    if (drag == Drag::Measure)
+        return measureTo(dragNow);
     const int at = stripAt(dragNow);
     const Frame* frame = at >= 0 ? &strips[static_cast<std::size_t>(at)].frame : nullptr;
     if (!frame && options.columns == 1 && !strips.empty() && dragNow.x() >= strips.front().frame.rect.left() &&
@@ -118,6 +123,33 @@ void PlotStack::Private::zoomToRectangle() {
         strip.frame.yHigh = frame.yAt(std::max(box.top(), frame.rect.top()));
     }
     userRange(frame.xAt(std::max(box.left(), frame.rect.left())), frame.xAt(std::min(box.right(), frame.rect.right())));
+}
+
+/// Both ends snap to the focused curve of the strip where it has samples there.
+void PlotStack::Private::measureTo(const QPointF& position) {
+    const Strip& strip = strips[static_cast<std::size_t>(dragStrip)];
+    const auto curve = std::find_if(strip.curves.begin(), strip.curves.end(), [](const Curve& each) {
+        return each.focused && !each.superseded && !each.validation && !each.x.empty();
+    });
+    const auto pointAt = [&](const QPointF& px) {
+        const double x = strip.frame.xAt(std::clamp(px.x(), strip.frame.rect.left(), strip.frame.rect.right()));
+        if (curve == strip.curves.end())
+            return std::pair(x, strip.frame.yAt(std::clamp(px.y(), strip.frame.rect.top(), strip.frame.rect.bottom())));
+        const CurveValue value = readCurve(*curve, x);
+        return std::pair(value.x, value.smoothed);
+    };
+    auto first = pointAt(dragStart), second = pointAt(position);
+    if (second.first < first.first)
+        std::swap(first, second);
+    measured.reset();
+    if (first.first < second.first)
+        measured = Measurement{dragStrip, first.first, second.first, first.second, second.second};
+    replotCursor();
+}
+
+void PlotStack::Private::endMeasure() {
+    if (std::exchange(measured, std::nullopt))
+        replotCursor();
 }
 
 void PlotStack::Private::doubleClick(QMouseEvent& event) {
@@ -169,27 +201,40 @@ void PlotStack::Private::zoomYAt(int index, double factor, double px) {
     canvas->replot(QCustomPlot::rpQueuedReplot);
 }
 
+QString PlotStack::Private::valuesText(int strip) const {
+    QStringList values;
+    for (const CurveValue& value : q.valuesAt(strip, cursor))
+        values << QStringLiteral("%1\t%2\t%3").arg(xText(look.kind, value.x), value.label, QString::number(value.value, 'g', 9));
+    return values.join(QLatin1Char('\n'));
+}
+
 void PlotStack::Private::contextMenu(const QPoint& position) {
     const int at = stripAt(position);
     if (at < 0)
         return;
+    const double x = strips[static_cast<std::size_t>(at)].frame.xAt(position.x());
+    const QString values = valuesText(at);
     auto* menu = new QMenu(&q);
+    menu->setObjectName(QStringLiteral("plotMenu"));
     menu->setAttribute(Qt::WA_DeleteOnClose);
-    QStringList values;
-    for (const CurveValue& value : q.valuesAt(at, cursor))
-        values << QStringLiteral("%1\t%2\t%3").arg(xText(look.kind, value.x), value.label, QString::number(value.value, 'g', 9));
-    menu->addAction(tr("Copy value"), &q, [values] { QApplication::clipboard()->setText(values.join(QLatin1Char('\n'))); })
-        ->setEnabled(!values.isEmpty());
+    menu->addAction(tr("Copy value"), &q, [values] { QApplication::clipboard()->setText(values); })->setEnabled(!values.isEmpty());
     menu->addAction(tr("Copy image"), &q, [this] { QApplication::clipboard()->setPixmap(canvas->toPixmap()); });
+    menu->addSeparator();
+    for (const char* format : {"png", "svg", "csv"})
+        menu->addAction(tr("Save as %1…").arg(QString::fromLatin1(format).toUpper()), &q,
+                        [this, format] { emit q.exportRequested(QString::fromLatin1(format)); });
     menu->addSeparator();
     QAction* log = menu->addAction(tr("Log axis"), &q, [this, at](bool on) { q.setLogY(at, on); });
     log->setCheckable(true);
     log->setChecked(strips[static_cast<std::size_t>(at)].spec.logY);
+    menu->addAction(tr("Set range…"), &q, [this, at] { emit q.rangeRequested(at); });
     menu->addAction(tr("Reset"), &q, [this] {
         remember(view());
         q.resetY();
         emit q.resetRequested();
     });
+    menu->addSeparator();
+    menu->addAction(tr("Add a note…"), &q, [this, x] { emit q.noteRequested(x); });
     menu->popup(canvas->mapToGlobal(position));
 }
 

@@ -5,6 +5,7 @@
 
 #include "plots/paint_curves.h"
 #include "plots/paint_guides.h"
+#include "plots/paint_measurement.h"
 #include "plots/plot_stack_p.h"
 #include "plots/value_text.h"
 
@@ -46,6 +47,7 @@ void PlotStack::Private::build(std::vector<StripSpec> specs, bool withLane, cons
     addPainters();
     connectInput();
     QObject::connect(canvas, &QCustomPlot::beforeReplot, &q, [this] { beforeReplot(); });
+    QObject::connect(canvas, &QCustomPlot::afterReplot, &q, &PlotStack::replotted);
     QObject::connect(canvas, &QCustomPlot::afterLayout, &q, [this] { afterLayout(); });
     replotTimer.setSingleShot(true);
     QObject::connect(&replotTimer, &QTimer::timeout, &q, [this] { canvas->replot(QCustomPlot::rpQueuedRefresh); });
@@ -118,6 +120,10 @@ void PlotStack::Private::addPainters() {
             paintTitle(painter, strip, look, cursor, options.smallMultiples);
         if (hasLane && !std::isnan(cursor) && cursor >= from && cursor <= to)
             paintStepLabel(painter, lane, look, cursor);
+        if (measured && measured->strip >= 0)
+            paintMeasurement(painter, strips[static_cast<std::size_t>(measured->strip)], look, *measured,
+                             spanWords ? spanWords(measured->fromX, measured->toX)
+                                       : Span{spanText(look.kind, measured->toX - measured->fromX), 0});
         if (drag == Drag::Rectangle) {
             painter.setPen(QPen(look.theme.accent, 1));
             QColor fill = look.theme.accent;
@@ -197,7 +203,8 @@ void PlotStack::Private::restyle() {
         laneRect->setMinimumSize(10, height);
         laneRect->setMaximumSize(QWIDGETSIZE_MAX, height);
     }
-    canvas->replot(QCustomPlot::rpQueuedReplot);
+    if (canDraw())
+        canvas->replot(QCustomPlot::rpQueuedReplot);
 }
 
 void PlotStack::Private::styleAxes(Axes& made, const Strip& strip, bool lastRow) {
@@ -303,6 +310,8 @@ void PlotStack::Private::scheduleReplot() {
 }
 
 void PlotStack::Private::replotCursor() {
+    if (!canDraw())
+        return; // showEvent() draws all of it
     canvas->layer(QStringLiteral("crosshair"))->replot();
     canvas->layer(QStringLiteral("cursor"))->replot();
 }

@@ -195,6 +195,31 @@ std::vector<CurveValue> PlotStack::valuesAt(int strip, double x) const {
     return values;
 }
 
+std::optional<Measurement> PlotStack::measurement() const {
+    return d->measured;
+}
+
+void PlotStack::setSpanWords(std::function<Span(double, double)> words) {
+    d->spanWords = std::move(words);
+}
+
+void PlotStack::setYRange(int strip, double from, double to) {
+    d->remember(d->view());
+    Strip& target = d->strips.at(static_cast<std::size_t>(strip));
+    target.autoY = !(from < to) || !std::isfinite(from) || !std::isfinite(to);
+    if (!target.autoY)
+        std::tie(target.frame.yLow, target.frame.yHigh) = std::pair(from, to);
+    d->scheduleReplot();
+}
+
+bool PlotStack::hasAutomaticY(int strip) const {
+    return d->strips.at(static_cast<std::size_t>(strip)).autoY;
+}
+
+QString PlotStack::title(int strip) const {
+    return d->strips.at(static_cast<std::size_t>(strip)).spec.title;
+}
+
 void PlotStack::zoomX(double factor) {
     d->remember(d->view(), true);
     d->zoomXAt(factor, std::isnan(d->cursor) ? (d->from + d->to) / 2 : d->cursor);
@@ -259,6 +284,10 @@ void PlotStack::keyPressEvent(QKeyEvent* event) {
         return zoomX(0.8);
     case Qt::Key_Minus:
         return zoomX(1.25);
+    case Qt::Key_Escape:
+        if (d->measured)
+            return d->endMeasure();
+        [[fallthrough]];
     default:
         QWidget::keyPressEvent(event);
     }

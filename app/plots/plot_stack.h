@@ -3,7 +3,9 @@
 // The only door to QCustomPlot: callers hand over plain values and never see its types. GUI thread only.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -57,6 +59,15 @@ public:
     void moveCursorBySamples(int samples);                                     // emits cursorMoved()
     [[nodiscard]] std::vector<CurveValue> valuesAt(int strip, double x) const; // NaN: newest
 
+    // Alt+drag measures; Esc or the next click ends it.
+    [[nodiscard]] std::optional<Measurement> measurement() const;
+    void setSpanWords(std::function<Span(double from, double to)> words); // default: along the x axis alone
+
+    /// As if the user had entered it: a fixed y range of a strip; from ≥ to: automatic again.
+    void setYRange(int strip, double from, double to);
+    [[nodiscard]] bool hasAutomaticY(int strip) const;
+    [[nodiscard]] QString title(int strip) const;
+
     // Zoom history; each user zoom goes on it.
     void zoomX(double factor);
     void zoomTo(double from, double to); // as if the user had done it
@@ -75,7 +86,11 @@ signals:
     void cursorMoved(double x);                 // NaN when it leaves
     void flagClicked(qint64 id);
     void resetRequested();
+    void exportRequested(const QString& format); // "png", "svg", "csv"
+    void rangeRequested(int strip);              // "Set range…"
+    void noteRequested(double x);                // "Add a note…"
     void historyChanged();
+    void replotted(); // all of it has been drawn anew; the frame follows with the next paint
     void plotWidthChanged();
 
 protected:

@@ -15,7 +15,7 @@
 namespace telehelm::app::plots {
 
 struct PlotStack::Private {
-    enum class Drag { None, Press, Pan, Rectangle };
+    enum class Drag { None, Press, Pan, Rectangle, Measure };
     struct Axes {
         QCPAxisRect* rect = nullptr;
         QSharedPointer<SiTicker> x, y, right;
@@ -48,8 +48,12 @@ struct PlotStack::Private {
     void doubleClick(QMouseEvent& event);
     void wheel(QWheelEvent& event);
     void contextMenu(const QPoint& position);
+    [[nodiscard]] QString valuesText(int strip) const;
+    [[nodiscard]] bool canDraw() const { return q.isVisible() && !canvas->viewport().isEmpty(); }
     void pan(const QPointF& to);
     void zoomToRectangle();
+    void measureTo(const QPointF& position);
+    void endMeasure();
     void zoomXAt(double factor, double centre);
     void zoomYAt(int strip, double factor, double px);
     [[nodiscard]] int stripAt(const QPointF& position) const; // −1: none
@@ -86,6 +90,8 @@ struct PlotStack::Private {
     QPointF dragStart, dragNow;
     int dragStrip = -1;
     View dragView;
+    std::optional<Measurement> measured;
+    std::function<Span(double, double)> spanWords;
 
     QTimer replotTimer;
     QElapsedTimer sinceReplot;

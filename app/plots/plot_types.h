@@ -82,6 +82,18 @@ struct CurveValue {
     bool latest = false; // no cursor: the newest sample
 };
 
+/// Two points of one strip, as Alt+drag marks them: on the focused curve where there is one, else where the pointer was.
+struct Measurement {
+    int strip = -1;
+    double fromX = 0, toX = 0, fromY = 0, toY = 0; // fromX < toX
+};
+
+/// What lies between two x: in words ("120 steps, 245.8 k tokens, 4 min 2 s"), and how many steps, for the slope (0: not known).
+struct Span {
+    QString text;
+    double steps = 0;
+};
+
 inline constexpr double kNoCursor = std::numeric_limits<double>::quiet_NaN();
 
 } // namespace telehelm::app::plots

@@ -139,6 +139,19 @@ QString xText(XKind kind, double x) {
     return {};
 }
 
+QString spanText(XKind kind, double width) {
+    if (kind == XKind::Step)
+        return QCoreApplication::translate("plots", "%1 steps").arg(groupedText(std::llround(width)));
+    if (kind == XKind::Tokens)
+        return QCoreApplication::translate("plots", "%1 tokens").arg(tokensText(width, 1));
+    const qint64 seconds = std::llround(width / 1e6);
+    if (seconds < 60)
+        return QCoreApplication::translate("plots", "%1 s").arg(seconds);
+    if (seconds < 3600)
+        return QCoreApplication::translate("plots", "%1 min %2 s").arg(seconds / 60).arg(seconds % 60);
+    return QCoreApplication::translate("plots", "%1 h %2 min").arg(seconds / 3600).arg(seconds % 3600 / 60);
+}
+
 QString rangeText(XKind kind, double from, double to) {
     const auto one = [kind](double x) {
         if (kind == XKind::Step)

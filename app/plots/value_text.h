@@ -17,6 +17,8 @@ namespace telehelm::app::plots {
 [[nodiscard]] QString tokensText(double tokens, int decimals);     // "165 B", "1.2 T"
 [[nodiscard]] QString xText(XKind kind, double x);                 // exact: "step 41,210", "165.3 B tokens", "Nov 16 05:00:12"
 
+[[nodiscard]] QString spanText(XKind kind, double width);         // "120 steps", "245.8 k tokens", "4 min 2 s"
+
 /// "29,500 – 44,500" and back; wall time as "Nov 16 05:00". Reading accepts "-", "–", "to", "..", k, M, B, T; nothing when it is
 /// no range.
 [[nodiscard]] QString rangeText(XKind kind, double from, double to);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
 
@@ -22,9 +23,21 @@ constexpr const char* kExamples =
     "  telehelmctl pause demo                                 hold at the next step boundary; resume goes on\n"
     "  telehelmctl mixture demo WebText=40 Code=60 --at-step 500 --reason \"more code in the second half\"\n"
     "  telehelmctl restart demo --step 400 --lr-scale 0.5 --reason \"loss rose after step 420\"\n"
+    "  telehelmctl stop demo --reason \"enough seen for today\"  saves a checkpoint, ends the run\n"
+    "  telehelmctl daemon stop                                stop the local telehelmd; training goes on\n"
     "  telehelmctl series demo train/loss --csv > loss.csv    export a curve\n"
     "  telehelmctl audit demo --json                          who ordered what, and what became of it\n"
     "Exit status: 0 done, 1 failed, 2 wrong use, 3 no daemon reachable, 4 refused (says why), 5 not found.";
+
+/// The lines of kExamples that show a subcommand, and what the exit status means.
+std::string examplesOf(const std::string& subcommand) {
+    std::istringstream lines(kExamples);
+    std::string found, last;
+    for (std::string line; std::getline(lines, line); last = line)
+        if (line.starts_with("  telehelmctl " + subcommand + " "))
+            found += line + "\n";
+    return (found.empty() ? "" : "Example:\n" + found) + last;
+}
 
 /// Everything that CLI11 writes into; lives as long as the parse and the call.
 struct Arguments {
@@ -63,6 +76,7 @@ public:
 private:
     CLI::App* add(const std::string& name, const std::string& about, std::function<int(const Call&)> action) {
         CLI::App* command = m_app.add_subcommand(name, about);
+        command->footer(examplesOf(name));
         command->fallthrough(); // --json and --server may stand behind the subcommand too
         command->callback([this, action = std::move(action)] { m_arguments.chosen = action; });
         return command;
@@ -145,10 +159,13 @@ private:
         daemon->fallthrough();
         daemon->require_subcommand(1);
         CLI::App* up = daemon->add_subcommand("start", "Start it in the background, if it does not run; log: telehelmd.log in the state folder");
+        for (CLI::App* part : {daemon, up})
+            part->footer(examplesOf("daemon"));
         up->fallthrough();
         up->add_flag("--any-port", a.daemon.anyPort, "On free ports instead of 7443 and 7444");
         up->callback([&a] { a.chosen = [&a](const Call& c) { return daemonStart(c, a.daemon); }; });
         CLI::App* down = daemon->add_subcommand("stop", "Stop it; training jobs go on");
+        down->footer(examplesOf("daemon"));
         down->fallthrough();
         down->add_flag("--stop-jobs", a.daemon.stopJobs, "Stop the training jobs too (they save checkpoints)");
         down->callback([&a] { a.chosen = [&a](const Call& c) { return daemonStop(c, a.daemon); }; });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Subcommands that order something of a run and wait for what becomes of it.
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -97,6 +98,21 @@ Result<ipc::Command> waitForOutcome(ipc::ControlApi& api, ipc::Command command, 
     return command;
 }
 
+/// A stop is applied when the trainer stands; the run has stopped when its processes are gone too. False when that takes too long.
+bool waitForEnd(ipc::ControlApi& api, const ipc::AttemptKey& key, int timeoutS) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(timeoutS);
+    while (std::chrono::steady_clock::now() < until) {
+        const auto run = api.getRun(key.run);
+        const bool isGone = !run && run.error().code != ErrorCode::Unavailable;
+        if (isGone || (run && std::ranges::none_of(run->attempts, [&](const ipc::AttemptInfo& attempt) {
+                return attempt.key == key && isLive(attempt.state);
+            })))
+            return true;
+        std::this_thread::sleep_for(50ms);
+    }
+    return false;
+}
+
 int report(const Call& call, const ipc::Command& command, bool waited) {
     const bool isBad = command.state == ipc::CommandState::Rejected || command.state == ipc::CommandState::Failed;
     if (call.common.json)
@@ -139,6 +155,12 @@ int order(const Call& call, ipc::CommandKind kind, const OrderArguments& argumen
             answer = waitForOutcome(*daemon.api, std::move(*answer), arguments.timeoutS);
         if (!answer)
             return complain(call, answer.error());
+        if (kind == ipc::CommandKind::Stop && !arguments.noWait && answer->state == ipc::CommandState::Applied &&
+            !waitForEnd(*daemon.api, answer->key, arguments.timeoutS)) {
+            call.terminal.err << "telehelmctl: " << answer->key.run << ": the trainer has stopped, but its processes have not ended after "
+                              << arguments.timeoutS << " s; “telehelmctl show " << answer->key.run << "” tells when they have\n";
+            return kFailed;
+        }
         return report(call, *answer, !arguments.noWait);
     });
 }

@@ -61,6 +61,19 @@ std::string damageOf(const fs::path& folder) {
     return {};
 }
 
+std::string stampOf(const fs::path& folder) {
+    std::vector<std::string> files;
+    std::error_code error;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+        files.push_back(entry.path().filename().string() + ' ' + std::to_string(entry.file_size(error)) + ' ' +
+                        std::to_string(entry.last_write_time(error).time_since_epoch().count()));
+    std::sort(files.begin(), files.end());
+    std::string stamp;
+    for (const std::string& file : files)
+        stamp += file + '\n';
+    return stamp;
+}
+
 CheckpointInfo infoOf(const std::string& run, const fs::path& folder) {
     CheckpointInfo info;
     info.key.run = run;
@@ -111,8 +124,9 @@ std::vector<CheckpointInfo> CheckpointShelf::list(const std::string& run, const 
         if (!entry.is_directory(error) || !entry.path().filename().string().starts_with("a"))
             continue; // ".tmp-…" is one being written
         CheckpointInfo info = infoOf(run, entry.path());
+        const std::string stamp = stampOf(entry.path());
         const std::lock_guard lock(m_mutex);
-        if (const auto known = m_verdicts.find(info.path); known != m_verdicts.end()) {
+        if (const auto known = m_verdicts.find(info.path); known != m_verdicts.end() && known->second.stamp == stamp) {
             info.damage = known->second.damage;
             info.verified = info.damage.empty();
         } else if (info.damage.empty() && std::none_of(m_waiting.begin(), m_waiting.end(), [&](const auto& w) { return w.path == info.path; }))
@@ -132,11 +146,12 @@ CheckpointInfo CheckpointShelf::verified(CheckpointInfo checkpoint) {
 }
 
 void CheckpointShelf::look(CheckpointInfo& checkpoint) {
+    std::string stamp = stampOf(checkpoint.path); // before: what changes meanwhile is looked at again
     std::string damage = damageOf(checkpoint.path);
     checkpoint.damage = damage;
     checkpoint.verified = damage.empty();
     const std::lock_guard lock(m_mutex);
-    m_verdicts[checkpoint.path] = {std::move(damage)};
+    m_verdicts[checkpoint.path] = {std::move(damage), std::move(stamp)};
 }
 
 void CheckpointShelf::run() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checkpoints that lie on disk, read from their manifests; each is checked against its checksums once, in the background.
+// The checkpoints that lie on disk, read from their manifests; each is checked against its checksums in the background, again
+// when a file of it has changed.
 #pragma once
 
 #include <condition_variable>
@@ -28,12 +29,13 @@ public:
 
     /// Newest first. Those not verified yet are queued for it.
     [[nodiscard]] std::vector<ipc::CheckpointInfo> list(const std::string& run, const std::filesystem::path& checkpointDir);
-    /// Verifies now (once); `damage` says what is wrong.
+    /// Reads every file now, whatever is known; `damage` says what is wrong.
     [[nodiscard]] ipc::CheckpointInfo verified(ipc::CheckpointInfo checkpoint);
 
 private:
     struct Verdict {
         std::string damage; // empty: fine
+        std::string stamp;  // names, sizes and times of the files that were read
     };
     void run();
     void look(ipc::CheckpointInfo& checkpoint);

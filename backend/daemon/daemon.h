@@ -103,7 +103,8 @@ private:
     // daemon_commands.cpp, daemon_restart.cpp
     [[nodiscard]] std::optional<std::string> judge(ipc::Command& command, RunEntry& entry);
     [[nodiscard]] std::optional<std::string> judgeRestart(ipc::Command& command, RunEntry& entry);
-    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const ipc::RestartOptions& options);
+    enum class Look : bool { IfUnknown, Again };
+    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const ipc::RestartOptions& options, Look look);
     void accepted(RunEntry& entry, const ipc::Command& command); // m_mutex held
     void settled(RunEntry& entry, const ipc::Command& command);  // m_mutex held
     void settleAndTell(const ipc::CommandOutcome& outcome, const std::function<void(ipc::Command&)>& change = {});

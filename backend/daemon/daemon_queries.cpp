@@ -57,9 +57,22 @@ Result<Command> Daemon::getCommand(const std::string& id) {
     return std::move(**command);
 }
 
-Result<std::vector<Command>> Daemon::listCommands(const CommandQuery& query) { return m_store->commands(query); }
+Result<std::vector<Command>> Daemon::listCommands(const CommandQuery& query) {
+    auto found = m_store->commands(query); // of a run that never was there may be refusals
+    const std::lock_guard lock(m_mutex);
+    if (found && found->empty() && !query.run.empty() && !findRun(query.run))
+        return tl::unexpected(unknownRun(query.run));
+    return found;
+}
 
-Result<std::vector<Event>> Daemon::listEvents(const EventQuery& query) { return m_store->events(query); }
+Result<std::vector<Event>> Daemon::listEvents(const EventQuery& query) {
+    {
+        const std::lock_guard lock(m_mutex);
+        if (!query.run.empty() && !findRun(query.run))
+            return tl::unexpected(unknownRun(query.run));
+    }
+    return m_store->events(query);
+}
 
 Result<Event> Daemon::addNote(const Event& note) {
     const std::lock_guard lock(m_mutex);

@@ -35,7 +35,7 @@ config::ConfigOverrides overridesOf(const RestartOptions& options, const std::st
 
 } // namespace
 
-Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const RestartOptions& options) {
+Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const RestartOptions& options, Look look) {
     const auto all = m_shelf->list(run, runDir(run) / "checkpoints");
     if (all.empty())
         return fail(ErrorCode::NotFound, "The run has no checkpoint yet; save one first (Checkpoint now).");
@@ -46,7 +46,8 @@ Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const Re
         if ((options.checkpointAttempt != 0 && checkpoint.key.attempt != options.checkpointAttempt) ||
             (options.checkpointStep >= 0 && checkpoint.step != options.checkpointStep))
             continue;
-        const CheckpointInfo checked = checkpoint.verified ? checkpoint : m_shelf->verified(checkpoint);
+        const bool isKnown = checkpoint.verified && look == Look::IfUnknown;
+        const CheckpointInfo checked = isKnown ? checkpoint : m_shelf->verified(checkpoint);
         if (checked.damage.empty())
             return checked;
         if (options.checkpointStep >= 0)
@@ -59,7 +60,7 @@ Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const Re
 }
 
 std::optional<std::string> Daemon::judgeRestart(Command& command, RunEntry& entry) {
-    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart);
+    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart, Look::IfUnknown);
     if (!checkpoint)
         return checkpoint.error().message;
     const AttemptInfo* parent = entry.find(checkpoint->key.attempt);
@@ -97,7 +98,8 @@ void Daemon::carryOutRestart(const std::string& commandId) {
 }
 
 Result<std::uint32_t> Daemon::restartNow(const Command& command) {
-    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart);
+    // Read once more before the running attempt is ended for it: a disk may have lost what it had.
+    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart, Look::Again);
     if (!checkpoint)
         return tl::unexpected(checkpoint.error());
     AttemptInfo attempt;

@@ -78,12 +78,14 @@ int serve(const Arguments& arguments) {
 } // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{"telehelmd keeps training runs: it launches and watches their jobs, stores every point they emit, and serves\n"
+    CLI::App app("telehelmd keeps training runs: it launches and watches their jobs, stores every point they emit, and serves\n"
                  "telehelm and telehelmctl. It runs in the foreground and logs to stderr; SIGTERM or SIGINT stop it, and training\n"
-                 "jobs go on: the next telehelmd of the same state folder takes them up again.\n"};
+                 "jobs go on: the next telehelmd of the same state folder takes them up again.\n",
+                 "telehelmd");
     app.footer("Examples:\n  telehelmd                                   serve ~/.local/state/telehelm\n"
                "  telehelmd --state-dir /data/telehelm        keep everything elsewhere\n"
-               "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)");
+               "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)\n"
+               "Exit status: 0 stopped, 1 cannot serve (says why), 2 wrong use.");
     Arguments arguments;
     app.add_option("--state-dir", arguments.stateDir, "Folder for the store, runs and checkpoints")->capture_default_str();
     const auto* control = app.add_option("--control", arguments.control, "gRPC address HOST:PORT, loopback only; port 0: any")->capture_default_str();
@@ -92,7 +94,14 @@ int main(int argc, char** argv) {
     bool isForeground = true;
     app.add_flag("--foreground", isForeground, "Stay in the foreground (always so; for scripts that say it)");
     app.set_version_flag("--version", std::string("telehelmd ") + daemon::kVersion);
-    CLI11_PARSE(app, argc, argv);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& success) { // --help, --version
+        return app.exit(success);
+    } catch (const CLI::ParseError& error) {
+        std::cerr << "telehelmd: " << error.what() << " (see telehelmd --help)\n";
+        return 2;
+    }
     arguments.isControlGiven = control->count() > 0;
     arguments.isLiveGiven = live->count() > 0;
 

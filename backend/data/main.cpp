@@ -28,7 +28,7 @@ constexpr const char* kDescription =
     "  telehelm-data demo            fetch some 50 MB of Debian packages (not installed), extract their English,\n"
     "                                Chinese and code, write the demo corpus; says “ready” when it is there already\n"
     "  telehelm-data info            what the demo corpus holds, domain by domain\n"
-    "  telehelm-data verify DIR      read every byte of a corpus and compare the checksums";
+    "  telehelm-data verify DIR      read every byte of a corpus and compare the checksums\n";
 
 constexpr const char* kFooter =
     "Files: the corpus is in $XDG_CACHE_HOME/telehelm/corpus/demo (~/.cache/… without it) unless --dir names another folder; "
@@ -158,6 +158,7 @@ int main(int argc, char** argv) {
     CLI::App app(kDescription, "telehelm-data");
     app.footer(kFooter);
     app.require_subcommand(1);
+    app.set_version_flag("--version", "telehelm-data 0.1.0");
     const auto standard = config::demoCorpusDir();
     std::string dir = standard.string(), list;
     bool offline = false;
@@ -172,8 +173,14 @@ int main(int argc, char** argv) {
     verifyCommand->add_option("DIR", dir, "The corpus' folder")->capture_default_str();
     try {
         app.parse(argc, argv);
+    } catch (const CLI::Success& success) { // --help, --version
+        return app.exit(success);
     } catch (const CLI::ParseError& problem) {
-        return app.exit(problem) == 0 ? 0 : kUsage;
+        const auto rest = app.remaining();
+        const bool isUnknown = app.get_subcommands().empty() && !rest.empty();
+        std::fprintf(stderr, "telehelm-data: %s (see telehelm-data --help)\n",
+                     isUnknown ? ("there is no subcommand “" + rest.front() + "”").c_str() : problem.what());
+        return kUsage;
     }
     if (infoCommand->parsed())
         return info(dir);

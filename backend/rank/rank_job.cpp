@@ -133,6 +133,8 @@ RankJob::Step<void> RankJob::readConfig() {
             verdict = fail(ErrorCode::FailedPrecondition,
                            "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1",
                            m_options.config.string());
+        } else if (m_config.parallel.ranks() != m_world.size()) {
+            verdict = wrongRanks(m_config.parallel.ranks());
         }
     }
     if (auto agree = agreed(std::move(verdict), kUsage); !agree) {
@@ -140,6 +142,17 @@ RankJob::Step<void> RankJob::readConfig() {
     }
     fillFolders(m_options, m_config);
     return {};
+}
+
+Result<void> RankJob::wrongRanks(int wanted) const {
+    const std::string start = wanted == 1 ? "start telehelm-rank alone, without mpirun"
+                                          : "start it with  mpirun -np " + std::to_string(wanted) + " telehelm-rank --config " +
+                                                m_options.config.string();
+    return fail(ErrorCode::FailedPrecondition,
+                "[parallel] tensor × pipeline × data makes " + std::to_string(wanted) + (wanted == 1 ? " rank, but " : " ranks, but ") +
+                    std::to_string(m_world.size()) + (m_world.size() == 1 ? " was started; " : " were started; ") + start +
+                    "  or set data in [parallel]",
+                m_options.config.string());
 }
 
 RankJob::Step<void> RankJob::openLink() {
@@ -175,8 +188,7 @@ RankJob::Step<std::shared_ptr<const data::Corpus>> RankJob::openCorpus() const {
     Result<void> verdict;
     if (!corpus) {
         verdict = fail(corpus.error().code,
-                       corpus.error().message +
-                           (demo ? "; `telehelm-data demo` prepares the demo corpus" : "; check [data] corpus in the config"),
+                       corpus.error().message + (demo ? "" : "; check [data] corpus in " + m_options.config.string()),
                        corpus.error().context.empty() ? dir.string() : corpus.error().context);
     } else if (auto shares = train::configShares(**corpus, m_config.data); !shares) {
         verdict = tl::unexpected(Error{shares.error().code,
@@ -235,7 +247,9 @@ void RankJob::ended(const char* reason, const std::string& text, ipc::Severity s
     m_link->emit(std::move(event));
     m_link->flush(m_options.linkFile.empty() ? 0 : 5000);
     const ipc::LinkCounters counters = m_link->counters();
-    spdlog::info("{} points emitted, {} acked by the daemon", counters.pointsEmitted, counters.pointsAcked);
+    if (counters.pointsEmitted > 0) {
+        spdlog::info("{} points emitted, {} acked by the daemon", counters.pointsEmitted, counters.pointsAcked);
+    }
 }
 
 void RankJob::reportFailure(const std::string& why) {

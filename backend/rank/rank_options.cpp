@@ -12,14 +12,14 @@ ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
     RankOptions options;
     CLI::App app(
         "telehelm-rank: one rank of a Telehelm training run.\n\n"
-        "The daemon starts it; by hand it trains just as well:\n"
-        "  telehelm-rank --config configs/tiny.toml --steps 20\n"
-        "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml\n"
-        "The number of ranks is [parallel] tensor x data x pipeline of the config. Without --link-file points and events\n"
+        "The daemon starts it (telehelmctl start CONFIG); by hand it trains just as well:\n"
+        "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml --steps 20\n"
+        "The number of ranks is [parallel] tensor x data x pipeline of the config; one alone needs no mpirun. Without --link-file points and events\n"
         "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n\n"
         "Weights go to Hugging Face's format and come from it in one process, whatever the config's mesh:\n"
         "  telehelm-rank --config run.toml --export-hf OUT --checkpoint CHECKPOINTS/a1-step-00000100\n"
-        "  telehelm-rank --config run.toml --import-hf IN --checkpoint-dir CHECKPOINTS\n");
+        "  telehelm-rank --config run.toml --import-hf IN --checkpoint-dir CHECKPOINTS\n",
+        "telehelm-rank");
     app.set_version_flag("--version", "telehelm-rank 0.1.0");
     app.add_option("--config", options.config, "the run's TOML file")->required();
     app.add_option("--run", options.run, "the run's name (default: the config's name)");
@@ -57,7 +57,9 @@ ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
         const bool wrong = app.exit(error, out, err) != 0;
         if (speaks) {
             std::cout << out.str();
-            std::cerr << err.str();
+            if (wrong) {
+                std::cerr << "telehelm-rank: " << error.what() << " (see telehelm-rank --help)\n";
+            }
         }
         return {.options = std::nullopt, .exitCode = wrong ? 2 : 0};
     }

@@ -67,9 +67,9 @@ void SeriesQueryRunner::run(const std::function<bool(ipc::SeriesSegment&&)>& sin
 
 bool SeriesQueryRunner::runSeries(const std::string& name, const std::function<bool(ipc::SeriesSegment&&)>& sink) {
     const std::vector<Piece> all = pieces(name);
-    const int level = chooseLevel(all);
+    const Resolution resolution = chooseResolution(all);
     for (const Piece& piece : all) {
-        ipc::SeriesSegment made = segment(name, piece, level);
+        ipc::SeriesSegment made = segment(name, piece, resolution);
         if (!made.buckets.empty() && !sink(std::move(made)))
             return false;
     }
@@ -111,30 +111,33 @@ std::vector<SeriesQueryRunner::Piece> SeriesQueryRunner::pieces(const std::strin
     return all;
 }
 
-// The coarsest level with at least maxBuckets buckets in the range, over all pieces together; raw when there are too few points.
-int SeriesQueryRunner::chooseLevel(const std::vector<Piece>& pieces) const {
+// The coarsest one with at least maxBuckets buckets in the range, over all pieces together: at most about twice as many. Raw
+// points when they are too few.
+SeriesQueryRunner::Resolution SeriesQueryRunner::chooseResolution(const std::vector<Piece>& pieces) const {
     if (m_query.maxBuckets == 0)
-        return 0;
-    for (int level = kMaxLevel; level > 0; --level) {
-        const std::uint64_t size = pointsPerBucket(level);
-        std::uint64_t buckets = 0;
-        for (const Piece& piece : pieces)
-            buckets += (piece.rangeTo - 1) / size - piece.rangeFrom / size + 1;
-        if (buckets >= m_query.maxBuckets)
-            return level;
-    }
-    return 0;
+        return {};
+    for (int level = kMaxLevel; level >= 0; --level)
+        for (const std::uint64_t group : {8u, 4u, 2u, 1u}) {
+            const Resolution resolution{level, group};
+            const std::uint64_t size = resolution.points();
+            std::uint64_t buckets = 0;
+            for (const Piece& piece : pieces)
+                buckets += (piece.rangeTo - 1) / size - piece.rangeFrom / size + 1;
+            if (buckets >= m_query.maxBuckets)
+                return resolution;
+        }
+    return {};
 }
 
-ipc::SeriesSegment SeriesQueryRunner::segment(const std::string& name, const Piece& piece, int level) {
+ipc::SeriesSegment SeriesQueryRunner::segment(const std::string& name, const Piece& piece, Resolution resolution) {
     SeriesReader& points = *reader(name, piece.node->key.attempt);
     ipc::SeriesSegment made;
     made.key = piece.node->key;
     made.name = name;
     made.superseded = piece.superseded;
-    made.level = static_cast<std::uint32_t>(level);
+    made.level = static_cast<std::uint32_t>(resolution.level) + (resolution.group > 1 ? 1 : 0);
     std::vector<std::uint64_t> ends; // per bucket: one past its last point
-    made.buckets = level == 0 ? rawBuckets(points, piece, ends) : levelBuckets(points, piece, level, ends);
+    made.buckets = resolution.isRaw() ? rawBuckets(points, piece, ends) : mergedBuckets(points, piece, resolution, ends);
     smooth(points, piece, ends, made);
     return made;
 }
@@ -154,9 +157,9 @@ std::vector<Bucket> SeriesQueryRunner::rawBuckets(SeriesReader& reader, const Pi
 }
 
 // Whole aligned buckets; only at a cut of the lineage and at the live end is a bucket partial.
-std::vector<Bucket> SeriesQueryRunner::levelBuckets(SeriesReader& reader, const Piece& piece, int level,
-                                                    std::vector<std::uint64_t>& ends) const {
-    const std::uint64_t size = pointsPerBucket(level);
+std::vector<Bucket> SeriesQueryRunner::mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution,
+                                                     std::vector<std::uint64_t>& ends) const {
+    const std::uint64_t size = resolution.points(), group = resolution.group;
     const std::uint64_t first = piece.rangeFrom / size, end = (piece.rangeTo + size - 1) / size;
     const std::uint64_t fullFrom = std::max(first, (piece.from + size - 1) / size), fullTo = std::min(end, piece.to / size);
     std::vector<Bucket> buckets;
@@ -165,11 +168,17 @@ std::vector<Bucket> SeriesQueryRunner::levelBuckets(SeriesReader& reader, const 
         buckets.push_back(reader.aggregate(from, to));
         ends.push_back(to);
     };
+    const auto addGroups = [&](const auto& items) {
+        for (std::size_t at = 0; at < items.size(); at += group)
+            buckets.push_back(summarise(std::span(items).subspan(at, group)));
+    };
     if (first < fullFrom)
         addPart(first);
     if (fullFrom < fullTo) {
-        const std::vector<Bucket> full = reader.fullBuckets(level, fullFrom, fullTo);
-        buckets.insert(buckets.end(), full.begin(), full.end());
+        if (resolution.level == 0)
+            addGroups(reader.points(fullFrom * group, fullTo * group));
+        else
+            addGroups(reader.fullBuckets(resolution.level, fullFrom * group, fullTo * group));
         for (std::uint64_t index = fullFrom; index < fullTo; ++index)
             ends.push_back((index + 1) * size);
     }

@@ -50,13 +50,20 @@ private:
         std::uint64_t rangeFrom = 0, rangeTo = 0; // the part that the query asks for
         bool superseded = false;
     };
+    /// Buckets of a level of the pyramid, `group` neighbours merged: 1, 2, 4 or 8, aligned by their index.
+    struct Resolution {
+        int level = 0;
+        std::uint64_t group = 1;
+        [[nodiscard]] std::uint64_t points() const { return pointsPerBucket(level) * group; }
+        [[nodiscard]] bool isRaw() const { return points() == 1; }
+    };
     bool wants(const Lineage::Node& node) const;
     bool runSeries(const std::string& name, const std::function<bool(ipc::SeriesSegment&&)>& sink);
     std::vector<Piece> pieces(const std::string& name);
-    int chooseLevel(const std::vector<Piece>& pieces) const;
-    ipc::SeriesSegment segment(const std::string& name, const Piece& piece, int level);
+    Resolution chooseResolution(const std::vector<Piece>& pieces) const;
+    ipc::SeriesSegment segment(const std::string& name, const Piece& piece, Resolution resolution);
     std::vector<ipc::Bucket> rawBuckets(SeriesReader& reader, const Piece& piece, std::vector<std::uint64_t>& ends) const;
-    std::vector<ipc::Bucket> levelBuckets(SeriesReader& reader, const Piece& piece, int level, std::vector<std::uint64_t>& ends) const;
+    std::vector<ipc::Bucket> mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution, std::vector<std::uint64_t>& ends) const;
     void smooth(SeriesReader& reader, const Piece& piece, const std::vector<std::uint64_t>& ends, ipc::SeriesSegment& segment);
     ipc::EmaState initialEma(const std::string& name, const Lineage::Node& node);
     SeriesReader* reader(const std::string& name, std::uint32_t attempt);

@@ -189,7 +189,7 @@ void CommandDesk::stopped(std::int64_t lastStep, const std::string& text) {
     }
 }
 
-void CommandDesk::mixturesDue(std::int64_t next) {
+void CommandDesk::mixturesDue(std::int64_t next, std::int64_t tokens) {
     const auto& history = m_sampler.history();
     const auto inForce = std::ranges::find(history, next, &data::MixtureChange::step);
     if (inForce == history.end() || next <= 1) {
@@ -202,8 +202,8 @@ void CommandDesk::mixturesDue(std::int64_t next) {
     for (const auto& [domain, share] : named(m_corpus, inForce->shares)) {
         facts["share/" + domain] = std::to_string(share);
     }
-    m_telemetry.event(ipc::EventKind::MixtureChanged, ipc::Severity::Info,
-                      "From step " + std::to_string(next) + " on: " + text + ".", std::move(facts));
+    m_telemetry.eventAt(next, tokens, ipc::EventKind::MixtureChanged, ipc::Severity::Info,
+                        "From step " + std::to_string(next) + " on: " + text + ".", std::move(facts));
     std::erase_if(m_mixturesDue, [&](const Waiting& due) {
         if (due.step == next) {
             m_telemetry.outcome(due.id, CommandState::Applied, next, "In force from step " + std::to_string(next) + " on.");

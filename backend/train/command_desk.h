@@ -45,8 +45,8 @@ public:
     void saveBegan(std::int64_t step);
     void saveEnded(const SaveReport& report);
     void stopped(std::int64_t lastStep, const std::string& text);
-    /// Reports mixtures that hold from `next` on.
-    void mixturesDue(std::int64_t next);
+    /// Reports mixtures that hold from `next` on; `tokens`: trained when that step is done.
+    void mixturesDue(std::int64_t next, std::int64_t tokens);
     /// The run is over: everything still open is refused.
     void close(const std::string& why);
 

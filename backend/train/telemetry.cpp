@@ -47,6 +47,11 @@ void Telemetry::scores(const eval::Scores& scores) {
 }
 
 void Telemetry::event(ipc::EventKind kind, ipc::Severity severity, std::string text, std::map<std::string, std::string> facts) {
+    eventAt(m_step, m_tokens, kind, severity, std::move(text), std::move(facts));
+}
+
+void Telemetry::eventAt(std::int64_t step, std::int64_t tokens, ipc::EventKind kind, ipc::Severity severity, std::string text,
+                        std::map<std::string, std::string> facts) {
     if (m_link == nullptr) {
         return;
     }
@@ -54,8 +59,8 @@ void Telemetry::event(ipc::EventKind kind, ipc::Severity severity, std::string t
     event.key = m_key;
     event.kind = kind;
     event.severity = severity;
-    event.step = m_step;
-    event.tokens = m_tokens;
+    event.step = step;
+    event.tokens = tokens;
     event.wallUs = ipc::nowUs();
     event.text = std::move(text);
     event.facts = std::move(facts);
@@ -73,16 +78,17 @@ void Telemetry::saved(const SaveReport& report) {
     char seconds[32];
     std::snprintf(seconds, sizeof seconds, "%.3f", report.seconds);
     if (report.failure.empty()) {
-        event(ipc::EventKind::CheckpointSaved, ipc::Severity::Info, "Checkpoint of step " + step + " saved in " + seconds + " s.",
-              {{"path", report.path.string()},
-               {"bytes", std::to_string(report.bytes)},
-               {"seconds", seconds},
-               {"step", step},
-               {"tokens", std::to_string(report.tokens)}});
+        eventAt(report.step, report.tokens, ipc::EventKind::CheckpointSaved, ipc::Severity::Info,
+                "Checkpoint of step " + step + " saved in " + seconds + " s.",
+                {{"path", report.path.string()},
+                 {"bytes", std::to_string(report.bytes)},
+                 {"seconds", seconds},
+                 {"step", step},
+                 {"tokens", std::to_string(report.tokens)}});
     } else {
-        event(ipc::EventKind::Note, ipc::Severity::Critical,
-              "Checkpoint of step " + step + " could not be saved: " + report.failure,
-              {{"path", report.path.string()}, {"step", step}});
+        eventAt(report.step, report.tokens, ipc::EventKind::Note, ipc::Severity::Critical,
+                "Checkpoint of step " + step + " could not be saved: " + report.failure + ".",
+                {{"path", report.path.string()}, {"step", step}});
     }
 }
 

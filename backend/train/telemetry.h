@@ -37,6 +37,9 @@ public:
     void rankTimes(std::span<const double> stepMs);
     void scores(const eval::Scores& scores);
     void event(ipc::EventKind kind, ipc::Severity severity, std::string text, std::map<std::string, std::string> facts = {});
+    /// Of another step than the present one: a checkpoint is told of when it is whole, a mixture before its first step.
+    void eventAt(std::int64_t step, std::int64_t tokens, ipc::EventKind kind, ipc::Severity severity, std::string text,
+                 std::map<std::string, std::string> facts);
     void outcome(const std::string& command, ipc::CommandState state, std::int64_t step, std::string text);
     void saved(const SaveReport& report);
     [[nodiscard]] std::vector<ipc::Command> takeCommands() const;

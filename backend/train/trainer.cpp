@@ -13,7 +13,8 @@ namespace {
 
 constexpr auto kHoldPoll = std::chrono::milliseconds(20);
 constexpr std::int64_t kSeldom = 10;         // steps between points that need not come each step
-constexpr int kCalibrations = 4;             // a machine that was busy at the start is measured too low
+constexpr int kRecalibrations = 4;           // a machine that was busy at the start is measured too low
+constexpr double kWorthSaying = 1.05;        // a higher peak than the one that was told is told again from here on
 constexpr std::int64_t kMixtureWindow = 100; // steps over which the achieved share is measured
 
 double msSince(Clock::time_point began) {
@@ -73,7 +74,7 @@ Trainer::Boundary Trainer::boundary() {
                            std::to_string(m_step) + "."};
         }
         if (!word(Word::Hold)) {
-            m_desk.mixturesDue(next);
+            m_desk.mixturesDue(next, m_tokens + m_options.config.tokensPerStep());
             return {};
         }
         hold();
@@ -184,9 +185,7 @@ void Trainer::trainStep() {
     m_lastNorm = facts.gradNorm = outcome.gradNorm;
     facts.stepMs = msSince(began);
     facts.tokensPerS = static_cast<double>(m_options.config.tokensPerStep()) / (facts.stepMs / 1000.0);
-    if (m_peakGflops > 0) {
-        facts.mfu = m_options.config.model.flopsPerToken() * facts.tokensPerS / (m_peakGflops * 1e9);
-    }
+    facts.mfu = mfu(facts.tokensPerS);
     emitStep(outcome, facts);
 }
 
@@ -235,24 +234,42 @@ void Trainer::emitMixture() {
 
 void Trainer::validate() {
     m_telemetry.at(m_step, m_tokens, "validating");
-    if (m_calibrations < kCalibrations) {
+    if (m_options.calibrate && m_recalibrations < kRecalibrations) {
         recalibrate();
     }
     m_telemetry.scores(m_validation.run(*m_model, m_mesh.data(), mixtureAt(m_step).shares));
     m_telemetry.at(m_step, m_tokens, "step");
 }
 
-void Trainer::recalibrate() {
-    const double before = m_peakGflops;
-    calibrate();
-    if (m_peakGflops > 1.1 * before) {
-        char text[160];
-        std::snprintf(
-            text, sizeof text,
-            "The machine's sgemm peak is %.1f GFLOP/s, not %.1f as measured before; perf/mfu refers to it from here on.",
-            m_peakGflops, before);
-        m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Info, text, {{"sgemm_gflops", std::to_string(m_peakGflops)}});
+/// A step that does more than the best calibration shows that the calibration was disturbed: it is the better measurement.
+double Trainer::mfu(double tokensPerS) {
+    if (m_peakGflops <= 0) {
+        return 0;
     }
+    const double gflops = m_options.config.model.flopsPerToken() * tokensPerS * 1e-9;
+    if (gflops > m_peakGflops) {
+        raisePeak(gflops);
+    }
+    return gflops / m_peakGflops;
+}
+
+void Trainer::recalibrate() {
+    ++m_recalibrations;
+    calibrate();
+    raisePeak(m_peakGflops);
+}
+
+void Trainer::raisePeak(double gflops) {
+    m_peakGflops = gflops;
+    if (gflops < kWorthSaying * m_saidGflops) {
+        return;
+    }
+    char text[160];
+    std::snprintf(text, sizeof text,
+                  "The machine's peak is at least %.1f GFLOP/s, not %.1f as measured before; perf/mfu refers to it from here on.",
+                  gflops, m_saidGflops);
+    m_saidGflops = gflops;
+    m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Info, text, {{"sgemm_gflops", std::to_string(gflops)}});
 }
 
 // ---------------------------------------------------------------- the end

@@ -3,13 +3,16 @@
 #include <random>
 
 #include <QApplication>
+#include <QCheckBox>
 #include <QLabel>
 #include <QLineEdit>
+#include <QPushButton>
 #include <QSignalSpy>
 #include <QSplitter>
 #include <QTest>
 #include <QToolButton>
 
+#include "dialogs/scrim.h"
 #include "fake_daemon.h"
 #include "pages/bpb_panel.h"
 #include "pages/live_flags.h"
@@ -121,6 +124,7 @@ private slots:
     void panningEndsFollowAndCountsSteps();
     void axisSwitchKeepsTheZoom();
     void rangeFieldZooms();
+    void rangeDialogSetsBothAxes();
     void keysActOnTheFocusedPlots();
     void cursorValuesCoverAllSeries();
     void eventsBecomeFlags();
@@ -229,6 +233,35 @@ void TestLivePage::rangeFieldZooms() {
     QVERIFY(!plots::readRange(plots::XKind::Step, "5 - 3", 0));
     QCOMPARE(*plots::readRange(plots::XKind::Step, "29,500-44,500", 0), (std::pair{29500.0, 44500.0}));
     QCOMPARE(*plots::readRange(plots::XKind::Tokens, "1.2 B – 1 T", 0), (std::pair{1.2e9, 1e12}));
+}
+
+void TestLivePage::rangeDialogSetsBothAxes() {
+    auto daemon = makeDaemon();
+    train(*daemon, 1, 500);
+    const Opened opened(std::move(daemon));
+    QTRY_VERIFY(opened.hasSteps(500));
+    plots::PlotStack* stack = opened.page->stack();
+    emit stack->rangeRequested(0);
+    auto* dialog = Scrim::openDialog(opened.page.get());
+    QVERIFY(dialog != nullptr);
+    auto* act = dialog->findChild<QPushButton*>("act");
+    dialog->findChild<QLineEdit*>("rangeX")->setText("100 - ");
+    QVERIFY(!act->isEnabled());
+    dialog->findChild<QLineEdit*>("rangeX")->setText("100 - 200");
+    dialog->findChild<QCheckBox*>("automaticY")->setChecked(false);
+    dialog->findChild<QLineEdit*>("rangeLow")->setText("3");
+    dialog->findChild<QLineEdit*>("rangeHigh")->setText("2");
+    QVERIFY(!act->isEnabled()); // upside down
+    dialog->findChild<QLineEdit*>("rangeLow")->setText("1");
+    QVERIFY(act->isEnabled());
+    QTest::mouseClick(act, Qt::LeftButton);
+    stack->replotNow();
+    QCOMPARE(stack->xRange(), (std::pair{100.0, 200.0}));
+    QCOMPARE(stack->yRange(0), (std::pair{1.0, 2.0}));
+    QSignalSpy note(opened.page.get(), &LivePage::noteAsked);
+    emit stack->noteRequested(150.2);
+    QCOMPARE(note.count(), 1);
+    QCOMPARE(note[0][0].toLongLong(), 150);
 }
 
 void TestLivePage::keysActOnTheFocusedPlots() {

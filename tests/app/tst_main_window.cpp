@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The whole window off screen over links that a test can cut: what it shows, what its buttons open, what it says when links go.
 #include <QLabel>
+#include <QPlainTextEdit>
 #include <QPushButton>
 #include <QSettings>
 #include <QSignalSpy>
+#include <QSpinBox>
 #include <QTableView>
 #include <QTemporaryDir>
 #include <QTest>
@@ -17,6 +19,7 @@
 #include "main_window/status_strip.h"
 #include "main_window/toast_bar.h"
 #include "pages/first_start_page.h"
+#include "pages/live_page.h"
 #include "switchable_backend.h"
 
 using namespace telehelm;
@@ -39,6 +42,7 @@ private slots:
     void buttonsFollowTheState();
     void aLostStreamIsSaidAndRepaired();
     void bothLinksLostTurnControlsOff();
+    void helpAndNotesOpen();
     void criticalEventsAreToldAndKept();
     void testOfAConnectionSaysWhatItFound();
     void bothThemesDrawDifferently();
@@ -181,6 +185,43 @@ void TestMainWindow::bothLinksLostTurnControlsOff() {
         QVERIFY(button->toolTip().contains("control link"));
     }
     QCOMPARE(value(ReadoutId::Step), QStringLiteral("20")); // what was known stays
+    QVERIFY(!m_window->banner()->startButton()->isVisible()); // another computer's daemon
+    m_window->banner()->setLocalDaemon(true);
+    QVERIFY(m_window->banner()->startButton()->isVisible());
+    QSignalSpy asked(m_window.get(), &MainWindow::startDaemonAsked);
+    QTest::mouseClick(m_window->banner()->startButton(), Qt::LeftButton);
+    QCOMPARE(asked.count(), 1);
+    QVERIFY(!m_window->banner()->startButton()->isEnabled()); // once is enough
+    m_window->banner()->startEnded();
+    QVERIFY(m_window->banner()->startButton()->isEnabled());
+    m_backend->with([](auto& b) { b.liveUp = b.controlUp = true; });
+    m_session->reconnectNow();
+    QTRY_VERIFY_WITH_TIMEOUT(!m_window->banner()->startButton()->isVisible(), kPatience);
+}
+
+void TestMainWindow::helpAndNotesOpen() {
+    openLive();
+    QTest::keyClick(m_window.get(), Qt::Key_F1);
+    QTRY_VERIFY_WITH_TIMEOUT(Scrim::openDialog(m_window.get()) != nullptr, kPatience);
+    QCOMPARE(Scrim::openDialog(m_window.get())->accessibleName(), QStringLiteral("Mouse and keys"));
+    QTest::keyClick(Scrim::openDialog(m_window.get()), Qt::Key_Escape);
+    QTRY_VERIFY_WITH_TIMEOUT(Scrim::openDialog(m_window.get()) == nullptr, kPatience);
+    emit m_window->live()->page()->noteAsked(17);
+    auto* dialog = Scrim::openDialog(m_window.get());
+    QVERIFY(dialog != nullptr);
+    auto* act = dialog->findChild<QPushButton*>("act");
+    QVERIFY(!act->isEnabled()); // a note says something
+    QCOMPARE(dialog->findChild<QSpinBox*>("noteStep")->value(), 17);
+    dialog->findChild<QPlainTextEdit*>("noteText")->setPlainText("the fan of node 3 was changed");
+    QSignalSpy added(m_session.get(), &Session::noteAdded);
+    QTest::mouseClick(act, Qt::LeftButton);
+    QTRY_COMPARE_WITH_TIMEOUT(added.count(), 1, kPatience);
+    const auto note = added[0][1].value<ipc::Event>();
+    QCOMPARE(note.text, std::string("the fan of node 3 was changed"));
+    QCOMPARE(note.step, 17);
+    QCOMPARE(note.kind, ipc::EventKind::Note);
+    QCOMPARE(note.key.run, std::string("demo"));
+    QTRY_VERIFY_WITH_TIMEOUT(Scrim::openDialog(m_window.get()) == nullptr, kPatience);
 }
 
 void TestMainWindow::criticalEventsAreToldAndKept() {

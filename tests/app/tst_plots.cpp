@@ -4,6 +4,7 @@
 #include <random>
 
 #include <QApplication>
+#include <QMenu>
 #include <QSignalSpy>
 #include <QTemporaryDir>
 #include <QTest>
@@ -11,6 +12,7 @@
 
 #include "plots/columns.h"
 #include "plots/event_lane.h"
+#include "plots/paint_measurement.h"
 #include "plots/plot_stack.h"
 #include "plots/strip.h"
 #include "plots/value_text.h"
@@ -91,6 +93,9 @@ private slots:
     void zoomHistoryGoesBackAndForward();
     void wheelZoomsAtTheCursor();
     void thinRectangleZoomsXOnly();
+    void altDragMeasures();
+    void menuOffersWhatTheDesignSays();
+    void aHiddenStackDrawsNothing();
     void doubleClickAsksForAReset();
     void dataReplotsAtMostTenTimesASecond();
     void automaticRangeShowsOurCurveFirst();
@@ -321,6 +326,85 @@ void TestPlots::thinRectangleZoomsXOnly() {
     QTest::mouseRelease(stack->canvas(), Qt::LeftButton, Qt::ShiftModifier, end);
     QVERIFY(std::abs(stack->xRange().first - 250) < 3 && std::abs(stack->xRange().second - 500) < 3);
     QVERIFY(stack->canGoBack());
+}
+
+void TestPlots::altDragMeasures() {
+    const auto stack = shown(liveStrips(), true);
+    stack->setXRange(0, 1000);
+    Curve falling = lossCurve(1000);
+    for (std::size_t i = 0; i < falling.x.size(); ++i)
+        falling.y[i] = 4 - 0.002 * falling.x[i];
+    stack->setCurves(0, {falling});
+    stack->replotNow();
+    const QRect plot = stack->plotRect(0);
+    const QPoint start(plot.left() + plot.width() / 2, plot.top() + 5), end(plot.left() + plot.width() / 4, plot.bottom() - 5);
+    const QImage before = picture(*stack);
+    QTest::mousePress(stack->canvas(), Qt::LeftButton, Qt::AltModifier, start);
+    QMouseEvent drag(QEvent::MouseMove, end, stack->canvas()->mapToGlobal(end), Qt::NoButton, Qt::LeftButton, Qt::AltModifier);
+    QApplication::sendEvent(stack->canvas(), &drag);
+    QTest::mouseRelease(stack->canvas(), Qt::LeftButton, Qt::AltModifier, end);
+    QCOMPARE(stack->xRange(), (std::pair{0.0, 1000.0})); // measuring moves nothing
+    const auto measured = stack->measurement();
+    QVERIFY(measured.has_value()); // stays to be read
+    QVERIFY(std::abs(measured->fromX - 250) < 3 && std::abs(measured->toX - 500) < 3); // from left to right
+    QVERIFY(std::abs(measured->fromY - 3.5) < 0.01 && std::abs(measured->toY - 3.0) < 0.01); // on the curve
+    QVERIFY(picture(*stack) != before);
+    Strip strip;
+    strip.spec.format = ValueFormat::Loss;
+    QCOMPARE(measurementText(strip, {0, 250, 500, 3.5, 3.0}, {"250 steps", 250}),
+             (QStringList{"250 steps", QString::fromUtf8("difference −0.500 (−14.3 %)"), QString::fromUtf8("slope −0.200 per 100 steps")}));
+    QTest::keyClick(stack.get(), Qt::Key_Escape);
+    QVERIFY(!stack->measurement());
+}
+
+void TestPlots::menuOffersWhatTheDesignSays() {
+    const auto stack = shown(liveStrips(), true);
+    stack->setXRange(0, 1000);
+    stack->setCurves(0, {lossCurve(1000)});
+    stack->replotNow();
+    QSignalSpy exports(stack.get(), &PlotStack::exportRequested), ranges(stack.get(), &PlotStack::rangeRequested),
+        notes(stack.get(), &PlotStack::noteRequested);
+    const QRect plot = stack->plotRect(0);
+    QTest::mouseClick(stack->canvas(), Qt::RightButton, {}, {plot.left() + plot.width() / 2, plot.center().y()});
+    auto* menu = stack->findChild<QMenu*>("plotMenu");
+    QVERIFY(menu != nullptr);
+    QStringList words;
+    for (auto* action : menu->actions()) {
+        if (action->isSeparator() || action->text() == "Copy image" || action->text() == "Reset")
+            continue;
+        words << action->text();
+        QVERIFY2(action->isEnabled(), qPrintable(action->text()));
+        action->trigger();
+    }
+    QCOMPARE(words, (QStringList{"Copy value", "Save as PNG…", "Save as SVG…", "Save as CSV…", "Log axis", "Set range…", "Add a note…"}));
+    QCOMPARE(exports.count(), 3);
+    QCOMPARE(exports[2][0].toString(), QStringLiteral("csv"));
+    QCOMPARE(ranges.count(), 1);
+    QCOMPARE(notes.count(), 1);
+    QVERIFY(std::abs(notes[0][0].toDouble() - 500) < 3);
+    QVERIFY(stack->logY(0));
+    menu->close();
+    stack->setLogY(0, false);
+    stack->setYRange(0, 1, 3);
+    stack->replotNow();
+    QCOMPARE(stack->yRange(0), (std::pair{1.0, 3.0}));
+    QVERIFY(!stack->hasAutomaticY(0));
+    stack->setYRange(0, 0, 0);
+    QVERIFY(stack->hasAutomaticY(0));
+}
+
+void TestPlots::aHiddenStackDrawsNothing() {
+    static ThemeController theme;
+    PlotStack stack(theme, liveStrips(), true);
+    QTest::failOnWarning(QRegularExpression("QPainter")); // a painter on nothing
+    stack.resize(0, 0);
+    stack.setCurves(0, {lossCurve(10)});
+    stack.setCursor(5);
+    stack.setXRange(0, 10);
+    stack.canvas()->resize(0, 40);
+    theme.setChoice(ThemeChoice::Light);
+    theme.setChoice(ThemeChoice::Dark);
+    QTest::qWait(150);
 }
 
 void TestPlots::doubleClickAsksForAReset() {

@@ -65,6 +65,7 @@ private slots:
     void csvQuotes();
     void checkpointChoice();
     void restartDiffs();
+    void scaleInForceAtACheckpoint();
     void mixtureHistory();
     void meansSplitAtTheStep();
     void formats();
@@ -262,11 +263,47 @@ void TestSteerModels::restartDiffs() {
     options.lrScale = 0.5;
     options.dataSeed = 7; // the same: no change
     options.mixture = ipc::Mixture{{"Web", 0.55}, {"Code", 0.45}};
-    const auto lines = restartDiff(toml, options, QStringLiteral("a1-step-00000200"));
-    QCOMPARE(diffText(lines), QStringLiteral("[resume]\n+   checkpoint = \"a1-step-00000200\"\n[optimizer]\n+   lr_scale = 0.5\n-   clip_grad = 1.0\n+   clip_grad = 0.8\n"
-                                             "[data.mixture]\n-   Code = 40.00\n+   Code = 45.00\n-   Web = 60.00\n+   Web = 55.00"));
-    QCOMPARE(changedSettings(lines), 5);
+    const auto lines = restartDiff(toml, options, QStringLiteral("/runs/x/checkpoints/a1-step-00000200"));
+    QCOMPARE(diffText(lines), QStringLiteral("[optimizer]\n+   lr_scale = 0.5\n-   clip_grad = 1.0\n+   clip_grad = 0.8\n"
+                                             "[data.mixture]\n-   Code = 40.00\n+   Code = 45.00\n-   Web = 60.00\n+   Web = 55.00\n"
+                                             "[resume]\n+   checkpoint = \"/runs/x/checkpoints/a1-step-00000200\"\n+   take = \"lr_scale seed mixture\""));
+    QCOMPARE(changedSettings(lines), 6);
+    // A second restart: the keys are there now, and nothing is taken but the checkpoint's own values.
+    const QString again = toml + QStringLiteral("[resume]\ntake = \"seed\"\ncheckpoint = \"/a\"\n");
+    QCOMPARE(diffText(restartDiff(again, {}, QStringLiteral("/b"))),
+             QStringLiteral("[resume]\n-   checkpoint = \"/a\"\n+   checkpoint = \"/b\"\n-   take = \"seed\"\n+   take = \"none\""));
     QCOMPARE(parseDiff(QStringLiteral("[data]\n-seed = 1\n+seed = 2\n")), (std::vector<DiffLine>{{QLatin1Char(' '), "[data]"}, {QLatin1Char('-'), "seed = 1"}, {QLatin1Char('+'), "seed = 2"}}));
+}
+
+void TestSteerModels::scaleInForceAtACheckpoint() {
+    ipc::RunInfo run;
+    run.run = "x";
+    run.attempts.resize(3);
+    for (std::uint32_t i = 0; i < 3; ++i)
+        run.attempts[i].key = {"x", i + 1};
+    run.attempts[0].configToml = "[optimizer]\nlr_scale = 0.8\n";
+    run.attempts[1].configToml = "[optimizer]\nlr_scale = 0.8\n[resume]\ntake = \"none\"\n";
+    run.attempts[1].parent = 1;
+    run.attempts[1].forkStep = 200;
+    run.attempts[2].configToml = "[optimizer]\nlr_scale = 0.1\n[resume]\ntake = \"lr_scale seed\"\n";
+    run.attempts[2].parent = 2;
+    run.attempts[2].forkStep = 300;
+    ipc::Command order;
+    order.kind = ipc::CommandKind::SetLrScale;
+    order.state = ipc::CommandState::Applied;
+    order.key = {"x", 1};
+    order.lrScale = 0.5;
+    order.appliedStep = 150;
+    ipc::Command refused = order;
+    refused.state = ipc::CommandState::Rejected;
+    refused.lrScale = 9;
+    refused.appliedStep = 160;
+    const std::vector<ipc::Command> orders{refused, order};
+    QCOMPARE(lrScaleAt(run, orders, 1, 149), 0.8);
+    QCOMPARE(lrScaleAt(run, orders, 1, 150), 0.5);
+    QCOMPARE(lrScaleAt(run, orders, 2, 250), 0.5); // taken over from the checkpoint of step 200
+    QCOMPARE(lrScaleAt(run, orders, 3, 350), 0.1); // the restart gave its own
+    QCOMPARE(lrScaleAt(run, {}, 2, 250), 0.8);
 }
 
 void TestSteerModels::mixtureHistory() {

@@ -156,9 +156,26 @@ void compare(const Bucket& got, const Bucket& want) {
     QCOMPARE(got.nonFinite, want.nonFinite);
 }
 
-// The expected answer of a whole-range query on one level.
-void compareLevel(const SeriesSegment& segment, const std::vector<Point>& points) {
-    const std::size_t size = std::size_t{1} << (4 * segment.level);
+// Points a bucket: the largest power of two that leaves at least maxBuckets aligned buckets for the points first … last.
+std::size_t bruteSize(std::size_t first, std::size_t last, std::uint32_t maxBuckets) {
+    std::size_t size = 1;
+    while (maxBuckets > 0 && size < (std::size_t{1} << 51) && last / (2 * size) - first / (2 * size) + 1 >= maxBuckets)
+        size *= 2;
+    return size;
+}
+
+// The smallest level whose buckets have at least that many points.
+unsigned levelOf(std::size_t size) {
+    unsigned level = 0;
+    while ((std::size_t{1} << (4 * level)) < size)
+        ++level;
+    return level;
+}
+
+// The expected answer of a whole-range query.
+void compareAll(const SeriesSegment& segment, const std::vector<Point>& points, std::uint32_t maxBuckets) {
+    const std::size_t size = bruteSize(0, points.size() - 1, maxBuckets);
+    QCOMPARE(segment.level, levelOf(size));
     QCOMPARE(segment.buckets.size(), (points.size() + size - 1) / size);
     for (std::size_t i = 0; i < segment.buckets.size(); ++i) {
         compare(segment.buckets[i], bruteBucket(std::span(points).subspan(i * size, std::min(size, points.size() - i * size))));
@@ -209,20 +226,20 @@ void TestStore::everyLevelEqualsBruteForce() {
     const std::vector<Point> points = randomPoints(90'123, 7);
     ingest(*store, key, "train/loss", points);
     QSet<unsigned> levels;
-    for (const std::uint32_t buckets : {0u, 1u, 2u, 20u, 300u, 2000u, 5000u, 100'000u}) {
+    QSet<std::size_t> sizes;
+    for (const std::uint32_t buckets : {0u, 1u, 2u, 20u, 300u, 500u, 1100u, 2000u, 5000u, 7000u, 20'000u, 100'000u}) {
         const auto segments = query(*store, ask(key, "train/loss", buckets));
         QCOMPARE(segments.size(), std::size_t{1});
         levels.insert(segments[0].level);
-        QVERIFY(buckets == 0 ? segments[0].level == 0 : segments[0].level == 0 || segments[0].buckets.size() >= buckets);
-        // The coarsest one: the next would have too few.
-        const std::size_t coarser = std::size_t{1} << (4 * (segments[0].level + 1));
-        QVERIFY(buckets == 0 || (points.size() + coarser - 1) / coarser < buckets || segments[0].level == 12);
-        if (segments[0].level < 6)
-            compareLevel(segments[0], points);
+        sizes.insert(segments[0].buckets.front().count);
+        if (buckets != 0 && buckets <= points.size())
+            QVERIFY(segments[0].buckets.size() >= buckets && segments[0].buckets.size() <= 2 * buckets);
+        compareAll(segments[0], points, buckets);
         if (QTest::currentTestFailed())
             return;
     }
     QVERIFY(levels.size() >= 5);
+    QVERIFY(sizes.size() >= 9); // groups of 2, 4 and 8 too
 }
 
 void TestStore::survivesReopening() {
@@ -244,7 +261,7 @@ void TestStore::survivesReopening() {
     for (const std::uint32_t buckets : {0u, 1u, 4u, 17u, 250u, 4000u}) {
         const auto segments = query(*store, ask(key, "*", buckets));
         QCOMPARE(segments.size(), std::size_t{1});
-        compareLevel(segments[0], points);
+        compareAll(segments[0], points, buckets);
         if (QTest::currentTestFailed())
             return;
     }
@@ -270,7 +287,7 @@ void TestStore::rangesOnEveryAxis() {
         std::int64_t from = place(points[random() % points.size()]) + random() % 3 - 1, to = place(points[random() % points.size()]);
         if (from > to)
             std::swap(from, to);
-        const std::uint32_t buckets = std::array{0u, 10u, 200u}[random() % 3];
+        const std::uint32_t buckets = std::array{0u, 10u, 200u, 333u, 3000u}[random() % 5];
         std::vector<Point> inside;
         std::size_t first = points.size(), last = 0;
         for (std::size_t i = 0; i < points.size(); ++i)
@@ -285,7 +302,8 @@ void TestStore::rangesOnEveryAxis() {
             continue;
         }
         QCOMPARE(segments.size(), std::size_t{1});
-        const std::size_t size = std::size_t{1} << (4 * segments[0].level);
+        const std::size_t size = bruteSize(first, last, buckets);
+        QCOMPARE(segments[0].level, levelOf(size));
         if (segments[0].level == 0) {
             QCOMPARE(segments[0].buckets.size(), inside.size());
             for (std::size_t i = 0; i < inside.size(); ++i)
@@ -348,7 +366,7 @@ void TestStore::emaEqualsBruteForce() {
     }
     // Zoomed in, it still carries all that came before.
     const std::vector<double> want = bruteEma(points, 0.9);
-    const auto zoomed = query(*store, ask(key, "x", 100, 0.9, Axis::WallTime, points[31'111].wallUs, points[31'311].wallUs));
+    const auto zoomed = query(*store, ask(key, "x", 150, 0.9, Axis::WallTime, points[31'111].wallUs, points[31'311].wallUs));
     QCOMPARE(zoomed[0].buckets.size(), std::size_t{201});
     QVERIFY(close(zoomed[0].buckets[77].smoothed, want[31'111 + 77]));
 }
@@ -468,7 +486,7 @@ void TestStore::manySeriesThroughTheLog() {
     for (std::size_t s = 0; s < want.size(); ++s) {
         for (const std::uint32_t buckets : {0u, 40u}) {
             const auto segments = query(*store, ask(key, "s" + std::to_string(s), buckets));
-            compareLevel(segments.at(0), want[s]);
+            compareAll(segments.at(0), want[s], buckets);
             if (QTest::currentTestFailed())
                 return;
         }
@@ -582,7 +600,7 @@ void TestStore::killedWriterLosesNothingCommitted() {
             want.push_back({n, n, n, static_cast<double>(n)});
         for (const std::uint32_t buckets : {0u, 50u}) {
             const auto segments = query(*store, ask(key, "x", buckets));
-            compareLevel(segments.at(0), want);
+            compareAll(segments.at(0), want, buckets);
             if (QTest::currentTestFailed())
                 return;
         }
@@ -619,12 +637,12 @@ void TestStore::aFullDiskLosesNothing() {
     std::signal(SIGXFSZ, before);
     QVERIFY(refusals > 0);
     for (const std::uint32_t buckets : {0u, 100u}) {
-        compareLevel(query(*store, ask(key, "x", buckets)).at(0), points);
+        compareAll(query(*store, ask(key, "x", buckets)).at(0), points, buckets);
         if (QTest::currentTestFailed())
             return;
     }
     store = openStore(dir);
-    compareLevel(query(*store, ask(key, "x", 0)).at(0), points);
+    compareAll(query(*store, ask(key, "x", 0)).at(0), points, 0);
 }
 
 void TestStore::refusesForeignAndNewerFiles() {

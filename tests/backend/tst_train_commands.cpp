@@ -154,7 +154,8 @@ private slots:
         QCOMPARE(link.outcome("m"), std::string("applied 11: In force from step 11 on."));
         const auto changed = link.eventsOf(EventKind::MixtureChanged);
         QCOMPARE(changed.size(), std::size_t{1});
-        QCOMPARE(changed[0].step, 10);
+        QCOMPARE(changed[0].step, 11);
+        QCOMPARE(changed[0].tokens, link.points.at("train/loss")[10].tokens);
         QCOMPARE(changed[0].facts.at("share/Book"), std::string("1.000000"));
         const auto before = losses(m_plain);
         const auto after = losses(link);
@@ -194,6 +195,25 @@ private slots:
         QCOMPARE(QString::fromStdString(link.outcome("m")), says);
         QVERIFY(link.eventsOf(EventKind::MixtureChanged).empty());
         std::filesystem::remove_all(folder("refused"));
+    }
+
+    void utilisationRefersToTheMeasuredPeak() {
+        RecordingLink link;
+        runTraining(m_config, folder("mfu"), link, 1, [](train::TrainerOptions& options) { options.calibrate = true; });
+        const auto started = link.eventsOf(EventKind::AttemptStarted).at(0).facts;
+        const double perToken = m_config.model.flopsPerToken();
+        QCOMPARE(std::stod(started.at("flops_per_token")), perToken);
+        QCOMPARE(started.at("sgemm_calibration").substr(0, 5), std::string("sgemm"));
+        double peak = std::stod(started.at("sgemm_gflops"));
+        for (const ipc::Event& note : link.eventsOf(EventKind::Note))
+            if (note.facts.contains("sgemm_gflops")) // told again only because it is higher
+                peak = std::max(peak, std::stod(note.facts.at("sgemm_gflops")));
+        const auto mfu = link.values("perf/mfu"), speed = link.values("perf/tokens_per_s");
+        QCOMPARE(mfu.size(), std::size_t{20});
+        for (std::size_t i = 0; i < mfu.size(); ++i) {
+            QVERIFY2(mfu[i] > 0 && mfu[i] <= 1, qPrintable(QString::number(mfu[i])));
+            QVERIFY(mfu[i] * peak * 1e9 * 1.06 > perToken * speed[i]); // never against a peak above those that were told
+        }
     }
 
     void learningRateScales() {

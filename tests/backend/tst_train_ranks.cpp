@@ -236,14 +236,14 @@ private slots:
         QTest::newRow("key") << "warmup_steps"
                              << "warm_up_steps" << 2 << "[schedule] warm_up_steps: unknown key; did you mean warmup_steps?";
         QTest::newRow("ranks") << "data = 1"
-                               << "data = 2" << 2 << "with tensor 1 and pipeline 1 that makes data = 1, not 2";
+                               << "data = 2" << 2 << "makes 2 ranks, but 1 was started; start it with  mpirun -np 2 telehelm-rank";
         QTest::newRow("cuda") << "steps = 20"
                               << "steps = 20\ndevice = \"cuda\"" << 2
                               << "the CUDA engine is not in this build; write device = \"cpu\"";
         QTest::newRow("tensor") << "data = 1"
                                 << "tensor = 2" << 2 << "tensor and pipeline parallelism come with the 3D engine; set both to 1";
         QTest::newRow("corpus") << "/corpus\""
-                                << "/nowhere\"" << 3 << "check [data] corpus in the config";
+                                << "/nowhere\"" << 3 << "check [data] corpus in ";
         QTest::newRow("domain") << "Book = 10.0"
                                 << "Cook = 10.0" << 2 << "the corpus has no domain \"Cook\"; it has WebText, Code, Book";
         QTest::newRow("checkpoint") << "[parallel]"

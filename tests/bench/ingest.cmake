@@ -1,2 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-telehelm_bench(bench_ingest LINK telehelm_store)
+if(TARGET telehelm_store)
+  telehelm_bench(bench_ingest LINK telehelm_store)
+endif()

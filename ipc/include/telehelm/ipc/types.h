@@ -49,7 +49,7 @@ inline constexpr const char* kGradNorm = "train/grad_norm";       // before clip
 inline constexpr const char* kLearningRate = "optim/lr";          // vector-like weights
 inline constexpr const char* kMatrixLearningRate = "optim/matrix_lr";
 inline constexpr const char* kTokensPerS = "perf/tokens_per_s";
-inline constexpr const char* kMfu = "perf/mfu";                   // 0..1 of the calibrated peak
+inline constexpr const char* kMfu = "perf/mfu";                   // 0..1 of the best measured peak, which the events tell
 inline constexpr const char* kStepMs = "perf/step_ms";
 inline constexpr const char* kValidLoss = "valid/loss";           // mixture-weighted; per domain "valid/loss/<domain>"
 inline constexpr const char* kBpb = "bpb";                        // mixture-weighted; per domain "bpb/<domain>"
@@ -270,7 +270,7 @@ struct SeriesSegment {
     AttemptKey key;
     std::string name;
     bool superseded = false;
-    std::uint32_t level = 0; // 0 raw, k: 16^k points a bucket
+    std::uint32_t level = 0; // 0: raw points; k: more than 16^(k-1), at most 16^k points a bucket
     std::vector<Bucket> buckets;
     EmaState ema;            // after the last bucket
 };
