@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "parallel/partition.h"
 
+#include <algorithm>
 #include <numeric>
-#include <tuple>
 
 namespace telehelm::parallel {
 namespace {
@@ -13,25 +13,17 @@ tl::unexpected<Error> refuse(std::string text) {
     return fail(ErrorCode::InvalidArgument, std::move(text), "[parallel] layers");
 }
 
-/// Layer by layer to the part that is cheapest with it. All layers cost alike, so no exchange of layers can lower the
-/// costliest part afterwards.
-Counts balancedCounts(std::int64_t layers, std::size_t stages, std::size_t parts, const PartCosts& costs) {
+/// Layer by layer to the part that is cheapest so far, the first of equals. All layers cost alike, so no exchange of layers
+/// can lower the costliest part afterwards.
+Counts balancedCounts(std::int64_t layers, std::size_t parts, const PartCosts& costs) {
     Counts counts(parts, 1);
-    const auto costWith = [&](std::size_t part, std::int64_t count) {
-        return costs.layer * static_cast<double>(count) + (part == 0 ? costs.embedding : 0.0) +
-               (part + 1 == parts ? costs.head : 0.0);
-    };
+    std::vector<double> spent(parts, costs.layer);
+    spent.front() += costs.embedding;
+    spent.back() += costs.head;
     for (std::int64_t given = static_cast<std::int64_t>(parts); given < layers; ++given) {
-        std::vector<double> stageCosts(stages, 0.0);
-        for (std::size_t part = 0; part < parts; ++part) {
-            stageCosts[part % stages] += costWith(part, counts[part]);
-        }
-        std::size_t best = 0;
-        for (std::size_t part = 1; part < parts; ++part) {
-            const auto rank = [&](std::size_t p) { return std::tuple(costWith(p, counts[p] + 1), stageCosts[p % stages]); };
-            best = rank(part) < rank(best) ? part : best;
-        }
-        ++counts[best];
+        const auto cheapest = static_cast<std::size_t>(std::ranges::min_element(spent) - spent.begin());
+        ++counts[cheapest];
+        spent[cheapest] += costs.layer;
     }
     return counts;
 }
@@ -61,22 +53,20 @@ PartCosts partCosts(const config::ModelConfig& model) {
     const auto C = static_cast<double>(model.hiddenSize), F = static_cast<double>(model.ffnHiddenSize);
     const auto V = static_cast<double>(model.vocabSize), T = static_cast<double>(model.contextLength);
     // A weight costs a product and a sum; QKᵀ and PV go over T / 2 keys on average.
-    return {.layer = 2 * (4 * C * C + 3 * C * F) + 2 * T * C, .head = 2 * V * C, .embedding = C};
+    return {.layer = 2 * (4 * C * C + 3 * C * F) + 2 * T * C, .head = 2 * V * C, .embedding = 0};
 }
 
 Result<std::vector<LayerRange>> partitionLayers(const config::ModelConfig& model, const config::ParallelConfig& parallel) {
     if (parallel.pipeline < 1 || parallel.chunks < 1) {
         return refuse("pipeline and chunks must each be at least 1");
     }
-    const auto stages = static_cast<std::size_t>(parallel.pipeline);
-    const std::size_t parts = stages * static_cast<std::size_t>(parallel.chunks);
+    const auto parts = static_cast<std::size_t>(parallel.pipeline) * static_cast<std::size_t>(parallel.chunks);
     if (model.layers < static_cast<std::int64_t>(parts)) {
         return refuse("pipeline (" + std::to_string(parallel.pipeline) + ") × chunks (" + std::to_string(parallel.chunks) +
                       ") makes more parts than [model] layers (" + std::to_string(model.layers) + "); each needs a layer");
     }
-    const Result<Counts> counts = parallel.layers.empty()
-                                      ? Result<Counts>(balancedCounts(model.layers, stages, parts, partCosts(model)))
-                                      : givenCounts(model.layers, parts, parallel.layers);
+    const Result<Counts> counts = parallel.layers.empty() ? Result<Counts>(balancedCounts(model.layers, parts, partCosts(model)))
+                                                          : givenCounts(model.layers, parts, parallel.layers);
     if (!counts) {
         return tl::unexpected(counts.error());
     }

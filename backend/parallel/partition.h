@@ -18,7 +18,7 @@ struct LayerRange {
     bool operator==(const LayerRange&) const = default;
 };
 
-/// Forward FLOPs per token, attention counted causal: a layer, the head, the embedding (a look-up and a scale).
+/// Forward FLOPs per token, attention counted causal: a layer, the head, the embedding (a look-up: none).
 struct PartCosts {
     double layer = 0, head = 0, embedding = 0;
     [[nodiscard]] double of(const LayerRange& part) const;
@@ -26,7 +26,7 @@ struct PartCosts {
 [[nodiscard]] PartCosts partCosts(const config::ModelConfig& model);
 
 /// All parts, in the model's order (index v). [parallel] layers as given; otherwise the counts that make the costliest part
-/// cheapest, then the costliest stage. Every part has a layer. Refused with the sum or number that does not fit.
+/// cheapest. Every part has a layer. Refused with the sum or number that does not fit.
 [[nodiscard]] Result<std::vector<LayerRange>> partitionLayers(const config::ModelConfig& model,
                                                               const config::ParallelConfig& parallel);
 
