@@ -162,6 +162,11 @@ Check checkResume(const ResumeConfig& resume, const KeyPlaces& places) {
 
 /// A fault on a rank or layer that is not there would never happen, and its test would prove nothing.
 Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
+    if (config.telemetry.stragglerHits > config.telemetry.stragglerWindow) {
+        return refuse(places, "telemetry", "straggler_hits",
+                      std::to_string(config.telemetry.stragglerHits) + " of " + is("straggler_window", config.telemetry.stragglerWindow) +
+                          " gathers can never be; make it at most the window");
+    }
     const FaultsConfig& faults = config.faults;
     struct Place {
         bool on;

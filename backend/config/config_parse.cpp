@@ -100,7 +100,7 @@ private:
         const std::string nearest = nearestTable(key.str());
         std::string text = "[" + std::string(key.str()) + "]: unknown table; ";
         text += nearest.empty() ? "valid ones: model, optimizer, schedule, batch, data, parallel, validation, checkpoint, resume, "
-                                  "faults, restart_policy"
+                                  "telemetry, faults, restart_policy"
                                 : "did you mean [" + nearest + "]?";
         return fail(ErrorCode::InvalidArgument, std::move(text), place(key));
     }

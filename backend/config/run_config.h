@@ -134,6 +134,14 @@ struct FaultsConfig {
     bool operator==(const FaultsConfig&) const = default;
 };
 
+/// [telemetry]
+struct TelemetryConfig {
+    std::int64_t rankEverySteps = 10; // rank/<r>/… are gathered this often
+    double stragglerRatio = 1.3;      // a rank's own work ÷ the median of the others'
+    std::int64_t stragglerHits = 3, stragglerWindow = 5; // above it in so many of the last so many gathers
+    bool operator==(const TelemetryConfig&) const = default;
+};
+
 /// [restart_policy]: what the daemon does by itself when a rank has died or hangs.
 struct RestartPolicyConfig {
     std::int64_t maxRetries = 3;    // in a row; 0: off
@@ -160,6 +168,7 @@ struct RunConfig {
     ResumeConfig resume;
     FaultsConfig faults;
     RestartPolicyConfig restartPolicy;
+    TelemetryConfig telemetry;
 
     [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
     /// Sequences that a data rank runs at once, and how often it does so per step.

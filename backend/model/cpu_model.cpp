@@ -23,6 +23,7 @@ public:
         m_transformer.evaluate(inputs, targets, nats);
     }
     std::size_t activationBytes() const override { return m_transformer.activationBytes(); }
+    std::vector<TensorView> lastForward() const override { return m_transformer.lastForward(); }
     void onBackward(std::function<void()> turn) override { m_transformer.onBackward(std::move(turn)); }
 
 private:

@@ -54,6 +54,13 @@ struct ParallelShape {
 /// From [parallel] tensor, pipeline, chunks, layers and sequence.
 [[nodiscard]] ParallelShape parallelShape(const config::RunConfig& config, int tensorRank, int stage);
 
+/// Numbers of the last micro-batch that an engine still holds, named after the weight that made them.
+template <typename Real> struct BasicTensorView {
+    std::string name;
+    std::span<const Real> values;
+};
+using TensorView = BasicTensorView<float>;
+
 /// Trainer thread only. Owns parameters, gradients and one pre-planned activation arena; no allocation after construction.
 /// Same inputs, same number of threads: same bits. Tokens outside [0, V) throw std::out_of_range.
 class Model {
@@ -76,6 +83,8 @@ public:
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
     /// Called in each trainMicroBatch between forward and backward, on the caller's thread.
     virtual void onBackward(std::function<void()> /*turn*/) {}
+    /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing.
+    [[nodiscard]] virtual std::vector<TensorView> lastForward() const { return {}; }
 };
 
 /// Where every weight lies in the flat buffers; the same on all engines.

@@ -29,6 +29,8 @@ public:
     [[nodiscard]] std::size_t activationBytes() const { return m_activationArena.bytes(); }
 
     void onBackward(std::function<void()> turn) { m_onBackward = std::move(turn); }
+    /// The last micro-batch's numbers (transformer_trace.cpp).
+    [[nodiscard]] std::vector<BasicTensorView<Real>> lastForward() const;
     void initialise(std::uint64_t seed);
     double trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, Real gradScale);
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<Real> nats);

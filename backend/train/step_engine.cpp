@@ -5,8 +5,10 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "optim/gradient_norm.h"
+#include "train/bad_step.h"
 
 namespace telehelm::train {
 namespace {
@@ -25,7 +27,8 @@ std::size_t at(std::int64_t value) {
 
 StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
                        int threads)
-    : m_model(model), m_sampler(sampler), m_ranks(mesh.data()), m_sequences(config.batch.sequences),
+    : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
+      m_sequences(config.batch.sequences),
       m_own(m_sequences / m_ranks.size()), m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own),
       m_contextLength(config.model.contextLength), m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())),
       m_threads(threads),
@@ -117,7 +120,7 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
     outcome.gradNorm = std::sqrt(sums[1]);
     if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradNorm)) {
         outcome.skipped = true;
-        outcome.blame = blame(nats);
+        findOrigin(step, outcome);
         return outcome;
     }
     enter(Phase::Optimizer);
@@ -128,27 +131,18 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
     return outcome;
 }
 
-/// Backward runs from the head to the embedding: the last weight with a bad gradient is where it began.
-std::string StepEngine::blame(double nats) {
-    const std::vector<model::ParameterInfo>& layout = m_model.layout();
-    std::ptrdiff_t culprit = -1;
-    for (std::size_t i = layout.size(); i-- > 0 && culprit < 0;) {
-        const auto values = m_model.gradients().subspan(at(layout[i].offset), at(layout[i].size));
-        if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-            culprit = static_cast<std::ptrdiff_t>(i);
-        }
-    }
-    const bool bad = culprit >= 0 || !std::isfinite(nats);
-    std::array<double, 1> rank = {bad ? static_cast<double>(m_ranks.rank()) : static_cast<double>(m_ranks.size())};
-    m_ranks.allReduce(std::span(rank), comm::Reduce::Min);
-    if (static_cast<int>(rank[0]) == m_ranks.size()) {
-        return "the sum of finite gradients overflowed";
-    }
-    std::array<std::int64_t, 2> found = {culprit, std::isfinite(nats) ? 0 : 1};
-    m_ranks.broadcast(std::as_writable_bytes(std::span(found)), static_cast<int>(rank[0]));
-    std::string text = "rank " + std::to_string(static_cast<int>(rank[0]));
-    text += found[1] != 0 ? ", loss not finite" : "";
-    return text + (found[0] >= 0 ? ", gradient of " + layout[at(found[0])].name : "");
+/// The gradients are lost anyhow: the step is run again, looked at at each turn.
+void StepEngine::findOrigin(std::int64_t step, StepOutcome& outcome) {
+    OriginFinder finder(m_model, m_layers);
+    StepWatch turns([&finder](std::int64_t, Phase phase) { finder.turn(phase); });
+    StepWatch* const watch = std::exchange(m_watch, &turns);
+    m_model.onBackward({}); // in the midst of a micro-batch the team's threads still write
+    const double nats = forwardAndBackward(step);
+    finder.turn(Phase::Reduce);
+    setWatch(watch);
+    Provenance origin = finder.origin(m_mesh, nats);
+    outcome.blame = std::move(origin.text);
+    outcome.blameFacts = std::move(origin.facts);
 }
 
 } // namespace telehelm::train

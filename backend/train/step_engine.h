@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,7 +22,8 @@ struct StepOutcome {
     double loss = 0;      // nats per token, mean over the whole batch
     double gradNorm = 0;  // global, before clipping
     bool skipped = false; // loss or norm not finite: no parameter was changed
-    std::string blame;    // skipped: rank and weight where it began
+    std::string blame;    // skipped: rank, stage, micro-batch, layer and tensor where it began
+    std::map<std::string, std::string> blameFacts;
     double computeMs = 0; // forward and backward of this rank
 };
 
@@ -60,13 +62,15 @@ private:
     }
     double forwardAndBackward(std::int64_t step);
     std::span<const float> reduceGradients();
-    std::string blame(double nats);
+    void findOrigin(std::int64_t step, StepOutcome& outcome);
     [[nodiscard]] std::span<float> fullParameters();
 
     // constant after construction
     model::Model& m_model;
     data::Sampler& m_sampler;
+    const parallel::Mesh& m_mesh;
     comm::Communicator& m_ranks;
+    std::int64_t m_layers;
     std::int64_t m_sequences, m_own, m_micro, m_contextLength;
     std::int64_t m_shardSize;
     int m_threads;

@@ -12,6 +12,8 @@ void StepWatch::begin(std::int64_t step) {
     m_step = step;
     m_isOpen = false;
     m_ms.fill(0);
+    m_inside.fill(0);
+    m_meters.fill(0);
 }
 
 void StepWatch::close() {
@@ -28,6 +30,13 @@ void StepWatch::enter(Phase phase) {
     m_isOpen = true;
     if (m_onEnter) {
         m_onEnter(m_step, phase);
+    }
+}
+
+void StepWatch::add(Meter meter, double ms) {
+    m_meters[static_cast<std::size_t>(meter)] += ms;
+    if (m_isOpen) {
+        m_inside[static_cast<std::size_t>(m_phase)] += ms;
     }
 }
 

@@ -86,7 +86,8 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                 .keep = m_options.config.checkpoint},
                storedTensors(m_model->layout(), mesh.own().tensor)),
       m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
-      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }), m_lrScale(fork.lrScale) {
+      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
+      m_rankReport(m_options.config.telemetry, mesh), m_lrScale(fork.lrScale) {
     m_engine.setWatch(&m_watch);
 }
 
