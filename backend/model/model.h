@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "config/run_config.h"
 
 namespace telehelm::model {
@@ -48,6 +49,13 @@ struct ParallelShape {
     bool hasEmbedding = true;            // chunk 0 begins with it
     bool hasHead = true;                 // the last chunk ends with it
     bool sequence = false;               // norms and residual on T / tensor rows
+};
+/// How an engine is placed in a mesh.
+struct Placement {
+    ParallelShape parallel = {};
+    std::vector<int> inFlight = {};       // micro-batches in flight at once, of each chunk; empty: 1
+    bool recompute = false;               // keep only each layer's input for the backward
+    comm::Communicator* tensor = nullptr; // where parallel.tensor > 1; outlives the engine
 };
 /// Layers of each part (chunk × pipeline + stage) in the model's order, the dearest part as cheap as can be, the head counted in.
 [[nodiscard]] std::vector<std::int64_t> balancedLayers(const config::ModelConfig& shape, int parts);
@@ -85,12 +93,30 @@ public:
     virtual void onBackward(std::function<void()> /*turn*/) {}
     /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing.
     [[nodiscard]] virtual std::vector<TensorView> lastForward() const { return {}; }
+
+    // A stage of a pipeline runs chunk by chunk; a slot holds one micro-batch's activations from its forward to its backward.
+    // `tokens` of each micro-batch: inputs and targets are whole on every stage; only the first and the last part read them.
+    /// Elements that pass from one part to the next for `sequences` sequences.
+    [[nodiscard]] virtual std::int64_t boundarySize(std::int64_t sequences) const = 0;
+    /// The residual stream before and after a chunk; the first part fills its input itself.
+    [[nodiscard]] virtual std::span<float> partInput(int chunk, int slot) = 0;
+    [[nodiscard]] virtual std::span<float> partOutput(int chunk, int slot) = 0;
+    /// Before backwardPart: the gradient of the chunk's output (the last part makes its own); after it: of its input.
+    [[nodiscard]] virtual std::span<float> boundaryGradient() = 0;
+    virtual void forwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) = 0;
+    /// Adds to the gradients. The last part returns Σ nats, the others 0.
+    virtual double backwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                                float gradScale) = 0;
+    /// The last part, after its forward.
+    virtual void evaluatePart(int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                              std::span<float> nats) = 0;
 };
 
 /// Where every weight lies in the flat buffers; the same on all engines.
 [[nodiscard]] std::vector<ParameterInfo> parameterLayout(const config::ModelConfig& shape, const ParallelShape& parallel = {});
 
 /// CPU engine in fp32. `threads` 0: all that this process may use. Throws std::invalid_argument for a shape that cannot be.
-[[nodiscard]] std::unique_ptr<Model> makeCpuModel(const config::ModelConfig& shape, std::int64_t microBatch, int threads);
+[[nodiscard]] std::unique_ptr<Model> makeCpuModel(const config::ModelConfig& shape, std::int64_t microBatch, int threads,
+                                                  const Placement& placement = {});
 
 } // namespace telehelm::model

@@ -129,10 +129,6 @@ RankJob::Step<void> RankJob::readConfig() {
         if (m_config.device == "cuda") {
             verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"",
                            m_options.config.string());
-        } else if (m_config.parallel.tensor != 1 || m_config.parallel.pipeline != 1) {
-            verdict = fail(ErrorCode::FailedPrecondition,
-                           "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1",
-                           m_options.config.string());
         } else if (m_config.parallel.ranks() != m_world.size()) {
             verdict = wrongRanks(m_config.parallel.ranks());
         }

@@ -32,6 +32,7 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
       m_own(m_sequences / m_ranks.size()), m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own),
       m_contextLength(config.model.contextLength), m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())),
       m_threads(threads),
+      m_runner(config, model, mesh),
       m_optimizer(model.layout(), m_shardSize * m_ranks.rank(), m_shardSize * (m_ranks.rank() + 1), config.optimizer, threads) {
     const std::size_t padded = at(m_shardSize * m_ranks.size());
     if (padded != model.parameters().size()) {
@@ -41,7 +42,13 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     if (m_ranks.size() > 1 || padded != model.parameters().size()) {
         m_gradientShard.resize(at(m_shardSize));
     }
-    m_inputs.resize(at(m_micro * m_contextLength));
+    m_sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
+    std::int64_t norms = 0;
+    for (const model::ParameterInfo& info : model.layout()) {
+        norms += info.replicatedOverTensor() ? info.size : 0;
+    }
+    m_norms.resize(at(norms));
+    m_inputs.resize(at(m_own * m_contextLength));
     m_targets.resize(m_inputs.size());
 }
 
@@ -80,20 +87,71 @@ double StepEngine::forwardAndBackward(std::int64_t step) {
     std::ranges::fill(m_model.gradients(), 0.0F);
     const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
     const std::int64_t first = m_own * m_ranks.rank();
-    double nats = 0;
-    for (std::int64_t done = 0; done < m_own; done += m_micro) {
-        enter(Phase::Data);
-        for (std::int64_t b = 0; b < m_micro; ++b) {
-            m_sampler.fill(step, first + done + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
-                           std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
-        }
-        enter(Phase::Forward);
-        nats += m_model.trainMicroBatch(m_inputs, m_targets, gradScale);
+    enter(Phase::Data);
+    for (std::int64_t b = 0; b < m_own; ++b) {
+        m_sampler.fill(step, first + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
+                       std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
     }
-    return nats;
+    return m_runner.run(m_inputs, m_targets, gradScale, [this](parallel::ActionKind kind) {
+        enter(kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
+    });
+}
+
+/// Under sequence parallelism each tensor rank has its rows' share of the norms' gradients.
+void StepEngine::sumNormGradients() {
+    if (!m_sumsNorms || m_norms.empty()) {
+        return;
+    }
+    std::size_t next = 0;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            std::copy_n(m_model.gradients().begin() + info.offset, info.size, m_norms.begin() + static_cast<std::ptrdiff_t>(next));
+            next += at(info.size);
+        }
+    }
+    m_mesh.tensor().allReduce(std::span(m_norms), comm::Reduce::Sum);
+    next = 0;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            std::copy_n(m_norms.begin() + static_cast<std::ptrdiff_t>(next), info.size, m_model.gradients().begin() + info.offset);
+            next += at(info.size);
+        }
+    }
+}
+
+bool StepEngine::replicasAgree() {
+    std::vector<float> most;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            const auto values = m_model.parameters().subspan(at(info.offset), at(info.size));
+            most.insert(most.end(), values.begin(), values.end());
+        }
+    }
+    std::vector<float> least = most;
+    m_mesh.tensor().allReduce(std::span(most), comm::Reduce::Max);
+    m_mesh.tensor().allReduce(std::span(least), comm::Reduce::Min);
+    return most == least;
+}
+
+/// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's.
+double StepEngine::ownSquares(std::span<const float> gradients) const {
+    if (m_mesh.own().tensor == 0) {
+        return optim::sumOfSquares(gradients, m_threads);
+    }
+    double sum = 0;
+    const std::int64_t from = m_optimizer.from();
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        const std::int64_t begin = std::max(info.offset, from);
+        const std::int64_t end = std::min(info.offset + info.size, m_optimizer.to());
+        if (begin < end && !info.replicatedOverTensor()) {
+            sum += optim::sumOfSquares(gradients.subspan(at(begin - from), at(end - begin)), m_threads);
+        }
+    }
+    return sum;
 }
 
 std::span<const float> StepEngine::reduceGradients() {
+    sumNormGradients();
     if (m_gradientShard.empty()) {
         return m_model.gradients();
     }
@@ -114,8 +172,8 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
 
     enter(Phase::Reduce);
     const std::span<const float> gradients = reduceGradients();
-    std::array<double, 2> sums = {nats, optim::sumOfSquares(gradients, m_threads)};
-    m_ranks.allReduce(std::span(sums), comm::Reduce::Sum);
+    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, ownSquares(gradients)}; // each counted once
+    m_mesh.world().allReduce(std::span(sums), comm::Reduce::Sum);
     outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
     outcome.gradNorm = std::sqrt(sums[1]);
     if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradNorm)) {

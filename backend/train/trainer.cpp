@@ -259,7 +259,7 @@ void Trainer::validate() {
     if (m_options.calibrate && m_recalibrations < kRecalibrations) {
         recalibrate();
     }
-    m_telemetry.scores(m_validation.run(*m_model, m_mesh.data(), mixtureAt(m_step).shares));
+    m_telemetry.scores(m_validation.run([this](auto inputs, auto targets, auto nats) { m_engine.evaluate(inputs, targets, nats); }, m_mesh.data(), mixtureAt(m_step).shares));
     m_telemetry.at(m_step, m_tokens, "step");
 }
 

@@ -71,7 +71,8 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
 Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
                  ipc::TrainerLink* link, const Fork& fork)
     : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
-      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads)),
+      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads,
+                                   PipelineRunner::placement(m_options.config, m_mesh))),
       m_sampler(
           data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
       m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads),

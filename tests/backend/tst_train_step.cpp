@@ -55,6 +55,14 @@ public:
     }
     void evaluate(std::span<const std::int32_t>, std::span<const std::int32_t>, std::span<float>) override {}
     std::size_t activationBytes() const override { return 0; }
+    // No pipeline comes here.
+    std::int64_t boundarySize(std::int64_t) const override { return 0; }
+    std::span<float> partInput(int, int) override { return {}; }
+    std::span<float> partOutput(int, int) override { return {}; }
+    std::span<float> boundaryGradient() override { return {}; }
+    void forwardPart(int, int, std::span<const std::int32_t>, std::span<const std::int32_t>) override {}
+    double backwardPart(int, int, std::span<const std::int32_t>, std::span<const std::int32_t>, float) override { return 0; }
+    void evaluatePart(int, std::span<const std::int32_t>, std::span<const std::int32_t>, std::span<float>) override {}
 
     bool poison = false;
 
