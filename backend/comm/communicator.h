@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 namespace telehelm::comm {
 
@@ -25,14 +26,23 @@ public:
     virtual void allReduce(std::span<double> data, Reduce op) = 0;
     /// `in` = size() equal blocks; rank r gets the sum of all ranks' block r. in.size() == size() × out.size().
     virtual void reduceScatter(std::span<const float> in, std::span<float> out) = 0;
+    virtual void reduceScatter(std::span<const double> in, std::span<double> out) = 0;
     virtual void allGather(std::span<const float> in, std::span<float> out) = 0;
+    virtual void allGather(std::span<const double> in, std::span<double> out) = 0;
     virtual void broadcast(std::span<std::byte> data, int root) = 0;
     virtual void send(std::span<const std::byte> data, int to, int tag) = 0;
     virtual void recv(std::span<std::byte> data, int from, int tag) = 0;
+    /// A send that does not wait for its receiver: `data` must stay as it is until wait(). Returns a ticket.
+    [[nodiscard]] virtual int post(std::span<const std::byte> data, int to, int tag) = 0;
+    virtual void wait(int ticket) = 0;
     virtual void barrier() = 0;
 };
 
 /// One rank alone; no library behind it.
 [[nodiscard]] std::unique_ptr<Communicator> makeSelfCommunicator();
+
+/// `count` ranks in this process, one thread each: rank r uses element r on its own thread. Sums run in the order of the ranks.
+/// A rank whose communicator dies before its peers' lets their calls throw instead of waiting for ever.
+[[nodiscard]] std::vector<std::unique_ptr<Communicator>> makeThreadCommunicators(int count);
 
 } // namespace telehelm::comm

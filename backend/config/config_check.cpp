@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 #include <sstream>
 
 #include "config/config_schema.h"
@@ -73,7 +74,6 @@ Check checkParallel(const RunConfig& config, const KeyPlaces& places) {
         {"tensor", mesh.tensor, "[model] attention_heads", model.attentionHeads},
         {"tensor", mesh.tensor, "[model] ffn_hidden_size", model.ffnHiddenSize},
         {"tensor", mesh.tensor, "[model] vocab_size", model.vocabSize},
-        {"pipeline", mesh.pipeline, "[model] layers", model.layers},
         {"data", mesh.data, "[batch] sequences", config.batch.sequences},
     };
     for (const Division& division : divisions) {
@@ -82,11 +82,51 @@ Check checkParallel(const RunConfig& config, const KeyPlaces& places) {
                           std::to_string(division.ranks) + " does not divide " + is(division.what, division.value));
         }
     }
+    if (mesh.sequence && model.contextLength % mesh.tensor != 0) {
+        return refuse(places, "parallel", "sequence",
+                      "tensor = " + std::to_string(mesh.tensor) + " does not divide " +
+                          is("[model] context_length", model.contextLength));
+    }
     const std::int64_t own = config.batch.sequences / mesh.data;
     if (config.batch.microSequences > 0 && own % config.batch.microSequences != 0) {
         return refuse(places, "batch", "micro_sequences",
                       std::to_string(config.batch.microSequences) + " does not divide the " + std::to_string(own) +
                           " sequences of one data rank (sequences / [parallel] data)");
+    }
+    return {};
+}
+
+Check checkPipeline(const RunConfig& config, const KeyPlaces& places) {
+    const ParallelConfig& mesh = config.parallel;
+    const std::int64_t layers = config.model.layers;
+    const std::int64_t parts = std::int64_t{mesh.pipeline} * mesh.chunks;
+    const std::string made = is("pipeline", mesh.pipeline) + (mesh.chunks == 1 ? "" : " × " + is("chunks", mesh.chunks)) +
+                             " makes " + std::to_string(parts) + (parts == 1 ? " part" : " parts");
+    if (mesh.schedule == "1f1b" && mesh.chunks != 1) {
+        return refuse(places, "parallel", "chunks", std::to_string(mesh.chunks) + " need schedule = \"interleaved\"; 1f1b has 1");
+    }
+    if (mesh.schedule == "interleaved" && mesh.chunks == 1) {
+        return refuse(places, "parallel", "schedule", "interleaved needs chunks = 2 or more; 1f1b is the schedule with 1");
+    }
+    if (mesh.schedule == "interleaved" && config.microBatches() % mesh.pipeline != 0) {
+        return refuse(places, "parallel", "schedule",
+                      "interleaved: " + is("pipeline", mesh.pipeline) + " does not divide the " +
+                          std::to_string(config.microBatches()) +
+                          " micro-batches of a step ([batch] sequences / [parallel] data / [batch] micro_sequences)");
+    }
+    if (parts > layers) {
+        return refuse(places, "parallel", mesh.chunks == 1 ? "pipeline" : "chunks",
+                      made + ", more than " + is("[model] layers", layers) + "; each needs a layer");
+    }
+    if (mesh.layers.empty()) {
+        return {};
+    }
+    if (static_cast<std::int64_t>(mesh.layers.size()) != parts) {
+        return refuse(places, "parallel", "layers", "names " + std::to_string(mesh.layers.size()) + " parts; " + made);
+    }
+    if (const std::int64_t sum = std::accumulate(mesh.layers.begin(), mesh.layers.end(), std::int64_t{0}); sum != layers) {
+        return refuse(places, "parallel", "layers",
+                      "adds up to " + std::to_string(sum) + ", not to " + is("[model] layers", layers));
     }
     return {};
 }
@@ -120,6 +160,38 @@ Check checkResume(const ResumeConfig& resume, const KeyPlaces& places) {
     return {};
 }
 
+/// A fault on a rank or layer that is not there would never happen, and its test would prove nothing.
+Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
+    if (config.telemetry.stragglerHits > config.telemetry.stragglerWindow) {
+        return refuse(places, "telemetry", "straggler_hits",
+                      std::to_string(config.telemetry.stragglerHits) + " of " + is("straggler_window", config.telemetry.stragglerWindow) +
+                          " gathers can never be; make it at most the window");
+    }
+    const FaultsConfig& faults = config.faults;
+    struct Place {
+        bool on;
+        std::string_view key;
+        std::int64_t value, end;
+        std::string what;
+    };
+    const std::int64_t ranks = config.parallel.ranks();
+    const std::string mesh = "the mesh's " + std::to_string(ranks) + " ranks";
+    const Place named[] = {
+        {faults.nanStep > 0, "nan_rank", faults.nanRank, ranks, mesh},
+        {faults.nanStep > 0, "nan_layer", faults.nanLayer, config.model.layers, "[model] " + is("layers", config.model.layers)},
+        {faults.slowMs > 0, "slow_rank", faults.slowRank, ranks, mesh},
+        {faults.dieStep > 0, "die_rank", faults.dieRank, ranks, mesh},
+        {faults.hangStep > 0, "hang_rank", faults.hangRank, ranks, mesh},
+    };
+    for (const Place& place : named) {
+        if (place.on && place.value >= place.end) {
+            return refuse(places, "faults", place.key,
+                          std::to_string(place.value) + " is not among " + place.what + ", which count from 0");
+        }
+    }
+    return {};
+}
+
 } // namespace
 
 Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
@@ -135,7 +207,13 @@ Check checkTogether(const RunConfig& config, const KeyPlaces& places) {
     if (auto check = checkParallel(config, places); !check) {
         return check;
     }
+    if (auto check = checkPipeline(config, places); !check) {
+        return check;
+    }
     if (auto check = checkResume(config.resume, places); !check) {
+        return check;
+    }
+    if (auto check = checkFaults(config, places); !check) {
         return check;
     }
     return checkMixture(config.data, places);

@@ -99,7 +99,8 @@ private:
     Result<void> unknownTable(const toml::key& key) const {
         const std::string nearest = nearestTable(key.str());
         std::string text = "[" + std::string(key.str()) + "]: unknown table; ";
-        text += nearest.empty() ? "valid ones: model, optimizer, schedule, batch, data, parallel, validation, checkpoint, resume"
+        text += nearest.empty() ? "valid ones: model, optimizer, schedule, batch, data, parallel, validation, checkpoint, resume, "
+                                  "telemetry, faults, restart_policy"
                                 : "did you mean [" + nearest + "]?";
         return fail(ErrorCode::InvalidArgument, std::move(text), place(key));
     }
@@ -130,6 +131,29 @@ private:
                         place(key.table, key.name));
         }
         return std::visit([&](auto* field) { return store(key, *node, slot, field); }, slot);
+    }
+
+    Result<void> store(const Key& key, const toml::node& node, const Slot& slot, bool* field) const {
+        const auto value = node.value_exact<bool>();
+        if (!value) {
+            return wrongType(key, node, slot);
+        }
+        *field = *value;
+        return {};
+    }
+
+    Result<void> store(const Key& key, const toml::node& node, const Slot& slot, std::vector<std::int64_t>* field) const {
+        if (!node.is_array()) {
+            return wrongType(key, node, slot);
+        }
+        for (const toml::node& entry : *node.as_array()) {
+            std::int64_t number = 0;
+            if (auto stored = store(key, entry, slot, &number); !stored) {
+                return stored;
+            }
+            field->push_back(number);
+        }
+        return {};
     }
 
     Result<void> store(const Key& key, const toml::node& node, const Slot& slot, std::integral auto* field) const {
@@ -196,6 +220,12 @@ private:
         }
         if (std::holds_alternative<std::map<std::string, double>*>(slot)) {
             return "a table of percent per domain that adds up to 100";
+        }
+        if (std::holds_alternative<bool*>(slot)) {
+            return "true or false";
+        }
+        if (std::holds_alternative<std::vector<std::int64_t>*>(slot)) {
+            return "a list of whole numbers from " + number(key.low) + " to " + number(key.high) + ", as in [8, 8]";
         }
         const std::string kind = std::holds_alternative<double*>(slot) ? "a number" : "a whole number";
         return key.high >= 1e9 ? kind + " of at least " + number(key.low)

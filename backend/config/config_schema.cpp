@@ -21,6 +21,10 @@ template <auto Section, auto Member> Slot at(RunConfig& config) {
 using R = RunConfig;
 using M = ModelConfig;
 using O = OptimizerConfig;
+using F = FaultsConfig;
+using P = RestartPolicyConfig;
+
+constexpr std::string_view kPhases = "forward|backward|reduce|optimizer|gather|checkpoint";
 
 constexpr auto kKeys = std::to_array<Key>({
     // table, key, field, required, low, high, choices
@@ -50,6 +54,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"optimizer", "weight_decay", at<&R::optimizer, &O::weightDecay>, false, 0, 10, ""},
     {"optimizer", "clip_grad", at<&R::optimizer, &O::clipGrad>, false, 0, 1e6, ""},
     {"optimizer", "lr_scale", at<&R::optimizer, &O::lrScale>, false, 1e-6, 1e3, ""},
+    {"optimizer", "max_skipped_steps", at<&R::optimizer, &O::maxSkippedSteps>, false, 0, 1e9, ""},
     {"schedule", "type", at<&R::schedule, &ScheduleConfig::type>, false, 0, 0, "cosine|constant"},
     {"schedule", "tokens", at<&R::schedule, &ScheduleConfig::tokens>, false, 0, 1e18, ""},
     {"schedule", "warmup_steps", at<&R::schedule, &ScheduleConfig::warmupSteps>, false, 0, 1e12, ""},
@@ -62,6 +67,11 @@ constexpr auto kKeys = std::to_array<Key>({
     {"parallel", "tensor", at<&R::parallel, &ParallelConfig::tensor>, false, 1, 65'536, ""},
     {"parallel", "pipeline", at<&R::parallel, &ParallelConfig::pipeline>, false, 1, 65'536, ""},
     {"parallel", "data", at<&R::parallel, &ParallelConfig::data>, false, 1, 65'536, ""},
+    {"parallel", "sequence", at<&R::parallel, &ParallelConfig::sequence>, false, 0, 0, ""},
+    {"parallel", "schedule", at<&R::parallel, &ParallelConfig::schedule>, false, 0, 0, "1f1b|interleaved"},
+    {"parallel", "chunks", at<&R::parallel, &ParallelConfig::chunks>, false, 1, 1024, ""},
+    {"parallel", "recompute", at<&R::parallel, &ParallelConfig::recompute>, false, 0, 0, "none|full"},
+    {"parallel", "layers", at<&R::parallel, &ParallelConfig::layers>, false, 1, 10'000, ""},
     {"validation", "every_steps", at<&R::validation, &ValidationConfig::everySteps>, false, 0, 1e12, ""},
     {"validation", "sequences_per_domain", at<&R::validation, &ValidationConfig::sequencesPerDomain>, false, 1, 1e9, ""},
     {"checkpoint", "every_steps", at<&R::checkpoint, &CheckpointConfig::everySteps>, false, 0, 1e12, ""},
@@ -69,6 +79,30 @@ constexpr auto kKeys = std::to_array<Key>({
     {"checkpoint", "keep_every", at<&R::checkpoint, &CheckpointConfig::keepEvery>, false, 0, 1e12, ""},
     {"resume", "checkpoint", at<&R::resume, &ResumeConfig::checkpoint>, false, 0, 0, ""},
     {"resume", "take", at<&R::resume, &ResumeConfig::take>, false, 0, 0, ""},
+    {"faults", "attempt", at<&R::faults, &F::attempt>, false, 0, 1e9, ""},
+    {"faults", "nan_step", at<&R::faults, &F::nanStep>, false, 0, 1e12, ""},
+    {"faults", "nan_steps", at<&R::faults, &F::nanSteps>, false, 1, 1e12, ""},
+    {"faults", "nan_rank", at<&R::faults, &F::nanRank>, false, 0, 1e9, ""},
+    {"faults", "nan_layer", at<&R::faults, &F::nanLayer>, false, 0, 10'000, ""},
+    {"faults", "slow_rank", at<&R::faults, &F::slowRank>, false, 0, 1e9, ""},
+    {"faults", "slow_ms", at<&R::faults, &F::slowMs>, false, 0, 1e7, ""},
+    {"faults", "slow_from", at<&R::faults, &F::slowFrom>, false, 1, 1e12, ""},
+    {"faults", "slow_steps", at<&R::faults, &F::slowSteps>, false, 0, 1e12, ""},
+    {"faults", "die_step", at<&R::faults, &F::dieStep>, false, 0, 1e12, ""},
+    {"faults", "die_rank", at<&R::faults, &F::dieRank>, false, 0, 1e9, ""},
+    {"faults", "die_phase", at<&R::faults, &F::diePhase>, false, 0, 0, kPhases},
+    {"faults", "die_how", at<&R::faults, &F::dieHow>, false, 0, 0, "exit|signal"},
+    {"faults", "hang_step", at<&R::faults, &F::hangStep>, false, 0, 1e12, ""},
+    {"faults", "hang_rank", at<&R::faults, &F::hangRank>, false, 0, 1e9, ""},
+    {"faults", "hang_phase", at<&R::faults, &F::hangPhase>, false, 0, 0, kPhases},
+    {"telemetry", "rank_every_steps", at<&R::telemetry, &TelemetryConfig::rankEverySteps>, false, 1, 1e9, ""},
+    {"telemetry", "straggler_ratio", at<&R::telemetry, &TelemetryConfig::stragglerRatio>, false, 1.01, 1000, ""},
+    {"telemetry", "straggler_hits", at<&R::telemetry, &TelemetryConfig::stragglerHits>, false, 1, 1000, ""},
+    {"telemetry", "straggler_window", at<&R::telemetry, &TelemetryConfig::stragglerWindow>, false, 1, 1000, ""},
+    {"restart_policy", "max_retries", at<&R::restartPolicy, &P::maxRetries>, false, 0, 1000, ""},
+    {"restart_policy", "backoff_s", at<&R::restartPolicy, &P::backoffS>, false, 0, 86'400, ""},
+    {"restart_policy", "reset_steps", at<&R::restartPolicy, &P::resetSteps>, false, 1, 1e12, ""},
+    {"restart_policy", "hang_s", at<&R::restartPolicy, &P::hangS>, false, 0, 1e7, ""},
 });
 
 /// Near enough to be a slip of the finger: a third of the letters, at least two.

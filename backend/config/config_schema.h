@@ -12,14 +12,15 @@
 namespace telehelm::config {
 
 /// The field that a key fills.
-using Slot = std::variant<std::int64_t*, std::int32_t*, std::uint64_t*, double*, std::string*, std::map<std::string, double>*>;
+using Slot = std::variant<bool*, std::int64_t*, std::int32_t*, std::uint64_t*, double*, std::string*,
+                          std::map<std::string, double>*, std::vector<std::int64_t>*>;
 
 struct Key {
     std::string_view table; // "" = the top of the file
     std::string_view name;
     Slot (*slot)(RunConfig&);
     bool required;
-    double low, high;         // numbers: the range, both ends included
+    double low, high;         // numbers, and those of a list: the range, both ends included
     std::string_view choices; // strings: "cpu|cuda"; "" = any
 };
 

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "telehelm/ipc/result.h"
 
@@ -45,6 +46,7 @@ struct OptimizerConfig {
     double weightDecay = 0.0;
     double clipGrad = 1.0; // global norm; 0 = off
     double lrScale = 1.0;  // what an operator multiplied both rates by
+    std::int64_t maxSkippedSteps = 10; // not finite, in a row: then the run stops; 0: never
     bool operator==(const OptimizerConfig&) const = default;
 };
 
@@ -75,6 +77,11 @@ struct DataConfig {
 /// [parallel]
 struct ParallelConfig {
     std::int32_t tensor = 1, pipeline = 1, data = 1;
+    bool sequence = false;            // split norms and residuals by sequence over the tensor ranks
+    std::string schedule = "1f1b";    // "1f1b" | "interleaved"
+    std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
+    std::string recompute = "none";   // activations in the backward: "none" | "full": each layer again from its input
+    std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
     [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
     bool operator==(const ParallelConfig&) const = default;
 };
@@ -103,6 +110,47 @@ struct ResumeConfig {
     bool operator==(const ResumeConfig&) const = default;
 };
 
+/// [faults]: deliberate failures, for tests and drills. A step of 0 (or slow_ms 0) leaves a fault out.
+struct FaultsConfig {
+    std::int64_t attempt = 1;                         // the attempt in which they happen; 0: in all of them
+    std::int64_t nanStep = 0, nanSteps = 1;           // a weight of nanLayer is NaN on nanRank for this many steps
+    std::int32_t nanRank = 0;
+    std::int64_t nanLayer = 0;
+    std::int32_t slowRank = 0;
+    double slowMs = 0;                                // more per step
+    std::int64_t slowFrom = 1, slowSteps = 0;         // 0 steps: to the end
+    std::int64_t dieStep = 0;
+    std::int32_t dieRank = 0;
+    std::string diePhase = "forward";                 // "forward|backward|reduce|optimizer|gather|checkpoint"
+    std::string dieHow = "exit";                      // "exit" | "signal"
+    std::int64_t hangStep = 0;
+    std::int32_t hangRank = 0;
+    std::string hangPhase = "forward";
+    /// Whether anything is to happen in this attempt.
+    [[nodiscard]] bool inAttempt(std::uint32_t number) const {
+        const bool any = nanStep > 0 || slowMs > 0 || dieStep > 0 || hangStep > 0;
+        return any && (attempt == 0 || attempt == static_cast<std::int64_t>(number));
+    }
+    bool operator==(const FaultsConfig&) const = default;
+};
+
+/// [telemetry]
+struct TelemetryConfig {
+    std::int64_t rankEverySteps = 10; // rank/<r>/… are gathered this often
+    double stragglerRatio = 1.3;      // a rank's own work ÷ the median of the others'
+    std::int64_t stragglerHits = 3, stragglerWindow = 5; // above it in so many of the last so many gathers
+    bool operator==(const TelemetryConfig&) const = default;
+};
+
+/// [restart_policy]: what the daemon does by itself when a rank has died or hangs.
+struct RestartPolicyConfig {
+    std::int64_t maxRetries = 3;    // in a row; 0: off
+    double backoffS = 10;           // before retry n (from 0): backoffS · 2^n
+    std::int64_t resetSteps = 100;  // after so many steps of a new attempt the retries count from 0 again
+    double hangS = 600;             // no progress for so long: the job hangs and is killed; 0: never
+    bool operator==(const RestartPolicyConfig&) const = default;
+};
+
 struct RunConfig {
     std::string name; // required: letters, digits, '-', '_', '.'
     std::string description;
@@ -118,8 +166,16 @@ struct RunConfig {
     ValidationConfig validation;
     CheckpointConfig checkpoint;
     ResumeConfig resume;
+    FaultsConfig faults;
+    RestartPolicyConfig restartPolicy;
+    TelemetryConfig telemetry;
 
     [[nodiscard]] std::int64_t tokensPerStep() const { return batch.sequences * model.contextLength; }
+    /// Sequences that a data rank runs at once, and how often it does so per step.
+    [[nodiscard]] std::int64_t microSequences() const {
+        return batch.microSequences > 0 ? batch.microSequences : batch.sequences / parallel.data;
+    }
+    [[nodiscard]] std::int64_t microBatches() const { return batch.sequences / parallel.data / microSequences(); }
     bool operator==(const RunConfig&) const = default;
 };
 

@@ -18,6 +18,7 @@ constexpr const char* kAbout =
 constexpr const char* kExamples =
     "Examples:\n"
     "  telehelmctl start configs/demo_cpu.toml                start a run; starts a local telehelmd when there is none\n"
+    "  telehelmctl plan configs/tele_flm_52b.toml --flops 160T  memory, messages and time on paper\n"
     "  telehelmctl watch demo                                 a live line per step, progress, time left\n"
     "  telehelmctl pause demo                                 hold at the next step boundary; resume goes on\n"
     "  telehelmctl mixture demo WebText=40 Code=60 --at-step 500 --reason \"more code in the second half\"\n"
@@ -43,6 +44,7 @@ struct Arguments {
     Common common;
     OrderArguments order;
     StartArguments start;
+    PlanArguments plan;
     SeriesArguments series;
     ListArguments list;
     WatchArguments watch;
@@ -147,6 +149,9 @@ private:
         start->add_option("--name", a.start.name, "Another name than the config's");
         start->add_option("--ranks", a.start.ranks, "Data-parallel ranks, otherwise as the config says")->check(CLI::PositiveNumber);
         start->add_option("--reason", a.start.reason, "Why; kept in the audit log");
+        CLI::App* plan = add("plan", "What a config costs on paper: memory per rank, messages, bubble, time; starts nothing", [&a](const Call& c) { return planRun(c, a.plan); });
+        plan->add_option("CONFIG", a.plan.config, "The run's config, e.g. configs/tele_flm_52b.toml")->required();
+        plan->add_option("--flops", a.plan.flops, "FLOP/s that a rank reaches while it computes, e.g. 160T; tells times and tokens/s");
         CLI::App* note = add("note", "Write a note on the run, at its present step", [&a](const Call& c) { return ctl::addNote(c, a.run, a.noteText); });
         addRun(note, a.run);
         note->add_option("TEXT", a.noteText, "One plain sentence")->required();

@@ -45,6 +45,11 @@ struct StartArguments {
     int ranks = 0;
 };
 
+struct PlanArguments {
+    std::string config;
+    std::string flops; // "160T", empty: no times
+};
+
 struct SeriesArguments {
     std::string run;
     std::vector<std::string> names;
@@ -83,6 +88,7 @@ int listAudit(const Call& call, const ListArguments& arguments);
 int showStatus(const Call& call);
 int addNote(const Call& call, const std::string& run, const std::string& text);
 int series(const Call& call, const SeriesArguments& arguments);
+int planRun(const Call& call, const PlanArguments& arguments);
 int startRun(const Call& call, const StartArguments& arguments);
 int order(const Call& call, ipc::CommandKind kind, const OrderArguments& arguments);
 int watchRun(const Call& call, const WatchArguments& arguments);

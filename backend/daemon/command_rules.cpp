@@ -98,6 +98,8 @@ Refusal refusal(const Command& command, const CommandContext& context) {
                std::to_string(context.newestAttempt) + ".";
     if (command.kind == CommandKind::Restart)
         return restartRefusal(command, context);
+    if (context.hasPendingRetry && (command.kind == CommandKind::Stop || command.kind == CommandKind::Pause))
+        return std::nullopt; // it calls the restart off
     if (!isLive(context.state))
         return std::string("The run is not running (") + name(context.state) + (context.stateText.empty() ? "" : ": " + context.stateText) +
                "); it can be restarted from a checkpoint.";

@@ -18,6 +18,7 @@ struct CommandContext {
     std::int64_t step = 0;             // its newest finished step
     std::vector<std::string> domains;  // of the corpus
     bool isRestarting = false;
+    bool hasPendingRetry = false;      // the daemon is about to restart it by itself
 };
 
 /// Why the command cannot be accepted and what would be, in one or two sentences; nothing when it can.

@@ -112,6 +112,16 @@ private:
     Result<std::uint32_t> restartNow(const ipc::Command& command);
     void endForRestart(const ipc::AttemptKey& key, std::uint32_t replacedBy, const std::string& commandId);
 
+    // daemon_recovery.cpp; m_mutex held, but for the last two, which lock
+    void blameRank(const RunEntry& entry, ipc::AttemptInfo& attempt, const supervise::JobExit& ended, ipc::Event& event) const;
+    void considerRetry(RunEntry& entry, const ipc::AttemptInfo& attempt, ipc::AttemptState before, const supervise::JobExit& ended);
+    [[nodiscard]] bool overruleRetry(RunEntry& entry, const ipc::Command& command);
+    void mindRetries();
+    void killHung(RunEntry& entry, const ipc::AttemptInfo& attempt, double silentS);
+    void tellNoCheckpoint(const ipc::AttemptInfo& failed);
+    [[nodiscard]] std::optional<ipc::CheckpointInfo> lastGoodCheckpoint(const std::string& run);
+    void carryOutRetry(const std::string& run);
+
     // Telling others; m_mutex held.
     void happen(RunEntry& entry, ipc::AttemptInfo& attempt, supervise::Happening happening);
     void tellAttempt(RunEntry& entry, const ipc::AttemptInfo& attempt); // stores it, too

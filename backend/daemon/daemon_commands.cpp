@@ -97,6 +97,7 @@ std::optional<std::string> Daemon::judge(Command& command, RunEntry& entry) {
     context.newestAttempt = newest.key.attempt;
     context.step = newest.step;
     context.isRestarting = entry.isRestarting;
+    context.hasPendingRetry = entry.retry.due.has_value();
     for (const CorpusDomain& domain : entry.corpus)
         context.domains.push_back(domain.name);
     if (auto refused = refusal(command, context))
@@ -109,6 +110,8 @@ std::optional<std::string> Daemon::judge(Command& command, RunEntry& entry) {
 }
 
 void Daemon::accepted(RunEntry& entry, const Command& command) {
+    if (overruleRetry(entry, command))
+        return;
     AttemptInfo& attempt = entry.newest();
     switch (command.kind) {
     case CommandKind::Pause: happen(entry, attempt, Happening::PauseAccepted); break;

@@ -169,6 +169,7 @@ Result<void> Daemon::launchAttempt(RunEntry& entry, AttemptInfo attempt) {
     entry.readConfig();
     spec.ranks = entry.config ? entry.config->parallel.ranks() : 1;
     AttemptInfo& here = entry.newest();
+    entry.retry.launched(std::chrono::steady_clock::now());
     const auto launched = m_supervisor->launch(spec);
     if (!launched) {
         here.stateText = launched.error().text();
@@ -212,6 +213,7 @@ Result<void> Daemon::recover() {
         for (AttemptInfo& attempt : entry.attempts) {
             if (isLive(attempt.state) && m_supervisor->adopt(attempt.key, attempt.runDir)) {
                 spdlog::info("{}/{}: still running, taken up again", attempt.key.run, attempt.key.attempt);
+                entry.retry.launched(std::chrono::steady_clock::now());
                 m_heartbeats.expect(attempt.key, std::chrono::steady_clock::now() + std::chrono::seconds(5));
             } else if (isLive(attempt.state))
                 m_tasks->add([this, key = attempt.key, log = fs::path(attempt.runDir) / "log.txt"] {
@@ -249,7 +251,9 @@ void Daemon::finishAttempt(const supervise::JobExit& ended) {
     AttemptInfo* attempt = entry ? entry->find(ended.key.attempt) : nullptr;
     if (!attempt || !isLive(attempt->state))
         return;
+    const AttemptState before = attempt->state;
     describeEnd(*entry, *attempt, ended);
+    considerRetry(*entry, *attempt, before, ended);
     failPending(ended.key, std::string("The attempt ended (") + name(attempt->state) + ") before it was carried out.", "");
 }
 
@@ -280,6 +284,7 @@ void Daemon::describeEnd(RunEntry& entry, AttemptInfo& attempt, const supervise:
     if (isFailure) {
         event.kind = EventKind::RankFailed;
         event.severity = Severity::Critical;
+        blameRank(entry, attempt, ended, event);
     } else
         event.kind = EventKind::AttemptEnded;
     if (isFailure || !hasSaid)

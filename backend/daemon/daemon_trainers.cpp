@@ -129,6 +129,8 @@ void Daemon::onHeartbeat(const TrainerHeartbeat& beat) {
     if (!attempt || m_draining.contains(beat.key))
         return;
     m_heartbeats.heard(beat.key, std::chrono::steady_clock::now());
+    if (attempt == &entry->attempts.back())
+        entry->retry.heard(beat.step, beat.phase, std::chrono::steady_clock::now());
     attempt->lastHeardUs = nowUs();
     attempt->step = std::max(attempt->step, beat.step);
     attempt->tokens = std::max(attempt->tokens, beat.tokens);
@@ -173,6 +175,7 @@ void Daemon::minderLoop() {
     for (int beat = 0; !m_stopping; ++beat) {
         std::this_thread::sleep_for(200ms);
         const std::lock_guard lock(m_mutex);
+        mindRetries();
         for (const HeartbeatWatch::Finding& finding : m_heartbeats.check(std::chrono::steady_clock::now())) {
             RunEntry* entry = findRun(finding.key.run);
             const AttemptInfo* attempt = entry ? entry->find(finding.key.attempt) : nullptr;

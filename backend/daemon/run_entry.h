@@ -9,6 +9,7 @@
 
 #include "config/run_config.h"
 #include "daemon/corpus_facts.h"
+#include "daemon/retry.h"
 #include "store/records.h"
 #include "telehelm/ipc/types.h"
 
@@ -24,6 +25,7 @@ struct RunEntry {
     std::map<std::string, double> tokensSeen;    // per domain, along the effective curve
     std::map<std::string, std::int64_t> seenUpTo; // per domain: tokens at its last point
     bool isRestarting = false;
+    Retry retry;
     std::map<std::uint32_t, ipc::Event> ends;    // what a trainer said last: its AttemptEnded
     std::int64_t pushedUs = 0;                   // when watchers were last told of its progress
 

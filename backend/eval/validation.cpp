@@ -25,7 +25,7 @@ Validation::Validation(const data::Corpus& corpus, std::int64_t contextLength, s
     m_nats.resize(m_inputs.size());
 }
 
-void Validation::scoreBatch(model::Model& model, std::span<const std::size_t> windows, std::span<double> nats) {
+void Validation::scoreBatch(const Evaluate& evaluate, std::span<const std::size_t> windows, std::span<double> nats) {
     const std::size_t T = m_contextLength;
     for (std::size_t b = 0; b < windows.size(); ++b) {
         const std::vector<std::int32_t>& tokens = m_windows[windows[b]].text.tokens;
@@ -33,21 +33,21 @@ void Validation::scoreBatch(model::Model& model, std::span<const std::size_t> wi
         std::copy_n(tokens.begin() + 1, T, m_targets.begin() + static_cast<std::ptrdiff_t>(b * T));
     }
     const std::size_t size = windows.size() * T;
-    model.evaluate(std::span(m_inputs).first(size), std::span(m_targets).first(size), std::span(m_nats).first(size));
+    evaluate(std::span(m_inputs).first(size), std::span(m_targets).first(size), std::span(m_nats).first(size));
     for (std::size_t b = 0; b < windows.size(); ++b) {
         const auto first = m_nats.begin() + static_cast<std::ptrdiff_t>(b * T);
         nats[windows[b]] = std::accumulate(first, first + static_cast<std::ptrdiff_t>(T), 0.0);
     }
 }
 
-Scores Validation::run(model::Model& model, comm::Communicator& ranks, std::span<const double> shares) {
+Scores Validation::run(const Evaluate& evaluate, comm::Communicator& ranks, std::span<const double> shares) {
     std::vector<std::size_t> own;
     for (auto i = static_cast<std::size_t>(ranks.rank()); i < m_windows.size(); i += static_cast<std::size_t>(ranks.size())) {
         own.push_back(i);
     }
     std::vector<double> nats(m_windows.size(), 0.0);
     for (std::size_t from = 0; from < own.size(); from += m_microBatch) {
-        scoreBatch(model, std::span(own).subspan(from, std::min(m_microBatch, own.size() - from)), nats);
+        scoreBatch(evaluate, std::span(own).subspan(from, std::min(m_microBatch, own.size() - from)), nats);
     }
     ranks.allReduce(std::span(nats), comm::Reduce::Sum);
 

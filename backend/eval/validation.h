@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "comm/communicator.h"
 #include "data/corpus.h"
-#include "model/model.h"
 
 namespace telehelm::eval {
 
@@ -26,6 +26,9 @@ struct Scores {
     double loss = 0, bpb = 0;         // weighted by the shares of those domains
 };
 
+/// Forward alone: each token's loss into `nats`, as Model::evaluate.
+using Evaluate = std::function<void(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats)>;
+
 /// Always the same windows, split over the ranks. Trainer thread only.
 class Validation {
 public:
@@ -34,14 +37,14 @@ public:
 
     /// Collective over `ranks`; every rank gets all scores. Each window's nats come whole from one rank and are added up in one
     /// order, so the number of ranks does not change the result. `shares`: per domain of the corpus.
-    [[nodiscard]] Scores run(model::Model& model, comm::Communicator& ranks, std::span<const double> shares);
+    [[nodiscard]] Scores run(const Evaluate& evaluate, comm::Communicator& ranks, std::span<const double> shares);
 
 private:
     struct Window {
         std::size_t domain = 0;
         data::ValidationWindow text;
     };
-    void scoreBatch(model::Model& model, std::span<const std::size_t> windows, std::span<double> nats);
+    void scoreBatch(const Evaluate& evaluate, std::span<const std::size_t> windows, std::span<double> nats);
 
     // constant after construction
     std::vector<std::string> m_domains;

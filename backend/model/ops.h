@@ -32,6 +32,9 @@ template <typename T> struct ReferenceOps {
     static constexpr auto linearForward = &kernels::reference::linearForward<T>;
     static constexpr auto linearBackwardInput = &kernels::reference::linearBackwardInput<T>;
     static constexpr auto linearBackwardWeight = &kernels::reference::linearBackwardWeight<T>;
+    static constexpr auto vocabMax = &kernels::reference::vocabMax<T>;
+    static constexpr auto vocabExp = &kernels::reference::vocabExp<T>;
+    static constexpr auto vocabGradient = &kernels::reference::vocabGradient<T>;
     static constexpr auto addTo = &kernels::reference::addTo<T>;
 };
 
@@ -54,6 +57,9 @@ struct CpuOps {
     static constexpr auto linearForward = &kernels::cpu::linearForward;
     static constexpr auto linearBackwardInput = &kernels::cpu::linearBackwardInput;
     static constexpr auto linearBackwardWeight = &kernels::cpu::linearBackwardWeight;
+    static constexpr auto vocabMax = &kernels::cpu::vocabMax;
+    static constexpr auto vocabExp = &kernels::cpu::vocabExp;
+    static constexpr auto vocabGradient = &kernels::cpu::vocabGradient;
     static constexpr auto addTo = &kernels::cpu::addTo;
 };
 

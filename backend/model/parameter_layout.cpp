@@ -14,14 +14,28 @@ namespace {
 
 class LayoutBuilder {
 public:
-    void add(std::string name, std::vector<std::int64_t> shape, bool matrixLike = false) {
-        const std::int64_t size = std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
-        m_layout.push_back({std::move(name), std::move(shape), m_end, size, matrixLike});
-        m_end += size;
+    explicit LayoutBuilder(const ParallelShape& parallel) : m_parallel(parallel) {}
+    void addNorm(std::string name, std::int64_t size) { add({.name = std::move(name), .shape = {size}, .globalShape = {size}}); }
+    /// `dim` of `shape` is cut over the tensor ranks.
+    void addSplit(std::string name, const std::vector<std::int64_t>& shape, int dim, int blocks, bool matrixLike) {
+        ParameterInfo info{.name = std::move(name), .shape = shape, .matrixLike = matrixLike, .globalShape = shape};
+        info.splitDim = dim;
+        info.blocks = blocks;
+        info.parts = m_parallel.tensor;
+        info.part = m_parallel.tensorRank;
+        info.shape[static_cast<std::size_t>(dim)] /= m_parallel.tensor;
+        add(std::move(info));
     }
     [[nodiscard]] std::vector<ParameterInfo> take() { return std::move(m_layout); }
 
 private:
+    void add(ParameterInfo info) {
+        info.size = std::accumulate(info.shape.begin(), info.shape.end(), std::int64_t{1}, std::multiplies<>());
+        info.offset = m_end;
+        m_end += info.size;
+        m_layout.push_back(std::move(info));
+    }
+    const ParallelShape& m_parallel;
     std::vector<ParameterInfo> m_layout;
     std::int64_t m_end = 0;
 };
@@ -45,21 +59,66 @@ void require(bool holds, const char* text) {
 
 } // namespace
 
-std::vector<ParameterInfo> parameterLayout(const config::ModelConfig& shape) {
-    const std::int64_t C = shape.hiddenSize, F = shape.ffnHiddenSize, V = shape.vocabSize;
-    LayoutBuilder builder;
-    builder.add("embedding", {V, C});
-    for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-        const std::string prefix = "layers." + std::to_string(layer) + ".";
-        builder.add(prefix + "attention.norm", {C});
-        builder.add(prefix + "attention.qkv", {3 * C, C}, true);
-        builder.add(prefix + "attention.out", {C, C}, true);
-        builder.add(prefix + "ffn.norm", {C});
-        builder.add(prefix + "ffn.gate_up", {2 * F, C}, true);
-        builder.add(prefix + "ffn.down", {C, F}, true);
+std::int64_t ParameterInfo::globalIndex(std::int64_t index) const {
+    if (parts == 1)
+        return index;
+    std::int64_t length = shape[static_cast<std::size_t>(splitDim)] / blocks; // of a run of elements that lie together
+    for (auto dim = static_cast<std::size_t>(splitDim) + 1; dim < shape.size(); ++dim)
+        length *= shape[dim];
+    return (index / length * parts + part) * length + index % length;
+}
+
+std::vector<std::int64_t> balancedLayers(const config::ModelConfig& shape, int parts) {
+    const double C = static_cast<double>(shape.hiddenSize), T = static_cast<double>(shape.contextLength);
+    const double layer = 4 * C * C + 3 * C * static_cast<double>(shape.ffnHiddenSize) + C * T; // causal attention: half of 2 C T
+    std::vector<std::int64_t> layers(static_cast<std::size_t>(parts), 1);
+    std::vector<double> costs(layers.size(), layer);
+    costs.back() += C * static_cast<double>(shape.vocabSize);
+    for (std::int64_t left = shape.layers - parts; left > 0; --left) {
+        const auto cheapest = static_cast<std::size_t>(std::ranges::min_element(costs) - costs.begin());
+        ++layers[cheapest];
+        costs[cheapest] += layer;
     }
-    builder.add("norm", {C});
-    builder.add("head", {V, C});
+    return layers;
+}
+
+ParallelShape parallelShape(const config::RunConfig& config, int tensorRank, int stage) {
+    const config::ParallelConfig& mesh = config.parallel;
+    const int parts = mesh.pipeline * mesh.chunks;
+    const std::vector<std::int64_t> layers = mesh.layers.empty() ? balancedLayers(config.model, parts) : mesh.layers;
+    ParallelShape shape{.tensor = mesh.tensor, .tensorRank = tensorRank, .pipeline = mesh.pipeline, .stage = stage};
+    std::int64_t first = 0;
+    for (int part = 0; part < parts; first += layers[static_cast<std::size_t>(part++)]) {
+        if (part % mesh.pipeline == stage)
+            shape.chunks.push_back({first, layers[static_cast<std::size_t>(part)]});
+    }
+    shape.hasEmbedding = stage == 0;
+    shape.hasHead = stage == mesh.pipeline - 1;
+    shape.sequence = mesh.sequence && mesh.tensor > 1;
+    return shape;
+}
+
+std::vector<ParameterInfo> parameterLayout(const config::ModelConfig& shape, const ParallelShape& parallel) {
+    const std::int64_t C = shape.hiddenSize, F = shape.ffnHiddenSize, V = shape.vocabSize;
+    LayoutBuilder builder(parallel);
+    const std::vector<LayerRange> all = {{0, shape.layers}};
+    if (parallel.hasEmbedding)
+        builder.addSplit("embedding", {V, C}, 0, 1, false);
+    for (const LayerRange& chunk : parallel.chunks.empty() ? all : parallel.chunks) {
+        for (std::int64_t layer = chunk.first; layer < chunk.first + chunk.count; ++layer) {
+            const std::string prefix = "layers." + std::to_string(layer) + ".";
+            builder.addNorm(prefix + "attention.norm", C);
+            builder.addSplit(prefix + "attention.qkv", {3 * C, C}, 0, 3, true);
+            builder.addSplit(prefix + "attention.out", {C, C}, 1, 1, true);
+            builder.addNorm(prefix + "ffn.norm", C);
+            builder.addSplit(prefix + "ffn.gate_up", {2 * F, C}, 0, 2, true);
+            builder.addSplit(prefix + "ffn.down", {C, F}, 1, 1, true);
+        }
+    }
+    if (parallel.hasHead) {
+        builder.addNorm("norm", C);
+        builder.addSplit("head", {V, C}, 0, 1, false);
+    }
     return builder.take();
 }
 
@@ -104,7 +163,7 @@ void initialiseWeight(std::span<Real> weight, const ParameterInfo& info, const c
     const double deviation = info.matrixLike ? shape.matrixStandardDeviation : shape.standardDeviation;
     const std::uint64_t key = hashName(info.name);
     for (std::size_t index = 0; index < weight.size(); ++index)
-        weight[index] = static_cast<Real>(deviation * truncatedNormal(seed, key, index));
+        weight[index] = static_cast<Real>(deviation * truncatedNormal(seed, key, static_cast<std::uint64_t>(info.globalIndex(static_cast<std::int64_t>(index)))));
 }
 
 template void initialiseWeight(std::span<float>, const ParameterInfo&, const config::ModelConfig&, std::uint64_t);

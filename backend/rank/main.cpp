@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "comm/mpi_world.h"
+#include "rank/convert_job.h"
 #include "rank/rank_job.h"
 #include "rank/stop_signal.h"
 
@@ -48,5 +49,8 @@ int main(int argc, char** argv) {
         return parsed.exitCode;
     }
     spdlog::set_level(spdlog::level::from_str(parsed.options->logLevel));
+    if (!parsed.options->exportHf.empty() || !parsed.options->importHf.empty()) {
+        return rank::runConvertJob(*parsed.options, world->size());
+    }
     return runRank(*parsed.options, *world, mpi ? &*mpi : nullptr);
 }

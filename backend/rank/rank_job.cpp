@@ -50,6 +50,16 @@ void printStep(const train::StepFacts& facts, std::int64_t steps) {
 
 } // namespace
 
+void fillFolders(RankOptions& options, const config::RunConfig& config) {
+    options.run = options.run.empty() ? config.name : options.run;
+    if (options.runDir.empty()) {
+        options.runDir = stateDir() / "runs" / options.run / ("attempt-" + std::to_string(options.attempt));
+    }
+    if (options.checkpointDir.empty()) {
+        options.checkpointDir = fs::absolute(options.runDir).lexically_normal().parent_path() / "checkpoints";
+    }
+}
+
 RankJob::RankJob(RankOptions options, comm::Communicator& world, int localRanks)
     : m_options(std::move(options)), m_world(world), m_localRanks(localRanks) {}
 
@@ -119,10 +129,6 @@ RankJob::Step<void> RankJob::readConfig() {
         if (m_config.device == "cuda") {
             verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"",
                            m_options.config.string());
-        } else if (m_config.parallel.tensor != 1 || m_config.parallel.pipeline != 1) {
-            verdict = fail(ErrorCode::FailedPrecondition,
-                           "[parallel]: tensor and pipeline parallelism come with the 3D engine; set both to 1",
-                           m_options.config.string());
         } else if (m_config.parallel.ranks() != m_world.size()) {
             verdict = wrongRanks(m_config.parallel.ranks());
         }
@@ -130,13 +136,7 @@ RankJob::Step<void> RankJob::readConfig() {
     if (auto agree = agreed(std::move(verdict), kUsage); !agree) {
         return agree;
     }
-    m_options.run = m_options.run.empty() ? m_config.name : m_options.run;
-    if (m_options.runDir.empty()) {
-        m_options.runDir = stateDir() / "runs" / m_options.run / ("attempt-" + std::to_string(m_options.attempt));
-    }
-    if (m_options.checkpointDir.empty()) {
-        m_options.checkpointDir = fs::absolute(m_options.runDir).lexically_normal().parent_path() / "checkpoints";
-    }
+    fillFolders(m_options, m_config);
     return {};
 }
 

@@ -16,6 +16,9 @@ namespace telehelm::rank {
 /// Exit codes, as --help says.
 enum Exit : int { kFine = 0, kOther = 1, kUsage = 2, kCorpus = 3, kCheckpoint = 4 };
 
+/// Run name, run folder and checkpoint folder where the command line leaves them out.
+void fillFolders(RankOptions& options, const config::RunConfig& config);
+
 /// Main thread only. Constructors and run() are collective over `world`.
 class RankJob {
 public:

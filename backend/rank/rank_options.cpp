@@ -15,7 +15,10 @@ ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
         "The daemon starts it (telehelmctl start CONFIG); by hand it trains just as well:\n"
         "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml --steps 20\n"
         "The number of ranks is [parallel] tensor x data x pipeline of the config; one alone needs no mpirun. Without --link-file points and events\n"
-        "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n",
+        "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n\n"
+        "Weights go to Hugging Face's format and come from it in one process, whatever the config's mesh:\n"
+        "  telehelm-rank --config run.toml --export-hf OUT --checkpoint CHECKPOINTS/a1-step-00000100\n"
+        "  telehelm-rank --config run.toml --import-hf IN --checkpoint-dir CHECKPOINTS\n",
         "telehelm-rank");
     app.set_version_flag("--version", "telehelm-rank 0.1.0");
     app.add_option("--config", options.config, "the run's TOML file")->required();
@@ -36,6 +39,14 @@ ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
     app.add_option("--log-level", options.logLevel, "how much to print: debug, info, warn, error")
         ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
         ->capture_default_str();
+    auto* out = app.add_option("--export-hf", options.exportHf,
+                               "write a checkpoint as a Hugging Face Llama (config.json, *.safetensors) to this folder and end");
+    app.add_option("--checkpoint", options.checkpoint,
+                   "which checkpoint to export (default: the newest sound one in --checkpoint-dir)")
+        ->needs(out);
+    app.add_option("--import-hf", options.importHf,
+                   "make a checkpoint at step 0 in --checkpoint-dir from such a folder, with fresh optimizer state, and end")
+        ->excludes(out);
     app.footer("Exit codes: 0 finished or stopped, 2 wrong use or config, 3 corpus missing or damaged, 4 checkpoint trouble, 1 "
                "anything else.");
     try {

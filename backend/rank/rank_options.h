@@ -21,6 +21,8 @@ struct RankOptions {
     int threads = 0;        // of one rank; 0: the cores divided among the ranks here
     std::int64_t steps = 0; // 0: as the config says
     std::string logLevel = "info";
+    std::filesystem::path exportHf, importHf; // at most one is set: convert instead of train
+    std::filesystem::path checkpoint;         // to export; "": the newest sound one
 };
 
 /// The options, or the exit code with which the program should end (--help: 0, wrong use: 2); messages are printed.

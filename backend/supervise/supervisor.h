@@ -41,6 +41,7 @@ public:
     bool adopt(const ipc::AttemptKey& key, const std::filesystem::path& attemptDir);
 
     [[nodiscard]] bool isRunning(const ipc::AttemptKey& key) const;
+    [[nodiscard]] std::optional<ProcessId> processOf(const ipc::AttemptKey& key) const { return find(key); }
     /// SIGTERM to the ranks: they save and exit. The launcher is spared, it would kill them a second later.
     void terminate(const ipc::AttemptKey& key);
     /// SIGKILL to every process of the job.

@@ -2,87 +2,135 @@
 #include "train/checkpoint_loader.h"
 
 #include <algorithm>
-#include <fstream>
-
-#include "train/file_io.h"
 
 namespace telehelm::train {
 namespace {
 
-std::string shapeText(const std::vector<std::int64_t>& shape) {
-    std::string text;
-    for (const std::int64_t size : shape) {
-        text += (text.empty() ? "" : " × ") + std::to_string(size);
-    }
-    return text;
-}
+constexpr std::int64_t kReal = sizeof(float);
 
-Result<std::vector<float>> readStretch(const std::filesystem::path& path, const TensorShard& stretch) {
-    std::vector<float> values(static_cast<std::size_t>(stretch.bytes) / sizeof(float));
-    std::ifstream file(path / stretch.file, std::ios::binary);
-    file.seekg(stretch.offset);
-    if (!file.read(reinterpret_cast<char*>(values.data()), stretch.bytes)) {
-        return fail(ErrorCode::DataLoss, stretch.file + " is cut off", path.string());
-    }
-    if (hexHash(xxh3(std::as_bytes(std::span(values)))) != stretch.xxh3) {
-        return fail(ErrorCode::DataLoss, stretch.file + " has a wrong checksum at byte " + std::to_string(stretch.offset),
-                    path.string());
-    }
-    return values;
-}
+/// What is wanted of one shard.
+struct Wanted {
+    const TensorShard* shard;
+    std::vector<Overlap> overlaps;
+};
 
-/// Copies what a stored tensor and the shard have in common.
-Result<void> loadTensor(const std::filesystem::path& path, const TensorEntry& tensor, const model::ParameterInfo& weight,
-                        std::int64_t from, std::span<float> out) {
-    const std::int64_t to = from + static_cast<std::int64_t>(out.size());
-    std::int64_t filled = 0;
-    for (const TensorShard& stretch : tensor.shards) {
-        const std::int64_t first = weight.offset + stretch.begin;
-        const std::int64_t begin = std::max(first, from);
-        const std::int64_t end = std::min(first + stretch.bytes / static_cast<std::int64_t>(sizeof(float)), to);
-        if (begin >= end) {
+Result<std::vector<Wanted>> plan(const TensorEntry& tensor, std::span<const Run> target) {
+    std::vector<Wanted> wanted;
+    for (const TensorShard& shard : tensor.shards) {
+        const Result<ShardMap> map = ShardMap::make(tensor.shape, shard.split);
+        if (!map) {
+            return fail(ErrorCode::DataLoss, tensor.name + " in " + shard.file + ": " + map.error().message);
+        }
+        const std::int64_t end = shard.begin + shard.bytes / kReal;
+        if (end > map->size()) {
+            return fail(ErrorCode::DataLoss, tensor.name + " in " + shard.file + " ends at element " + std::to_string(end) +
+                                                 " of a part of " + std::to_string(map->size()));
+        }
+        // Most shards of a big tensor are other ranks': their runs need not be listed.
+        const std::int64_t first = map->runs(shard.begin, shard.begin + 1).front().global;
+        const std::int64_t last = map->runs(end - 1, end).front().global;
+        if (target.empty() || last < target.front().global || first >= target.back().global + target.back().length) {
             continue;
         }
-        const Result<std::vector<float>> values = readStretch(path, stretch);
-        if (!values) {
-            return tl::unexpected(values.error());
+        if (auto overlaps = overlapsOf(map->runs(shard.begin, end), target); !overlaps.empty()) {
+            wanted.push_back({&shard, std::move(overlaps)});
         }
-        std::copy_n(values->begin() + (begin - first), end - begin, out.begin() + (begin - from));
-        filled += end - begin;
     }
-    const std::int64_t wanted =
-        std::max<std::int64_t>(0, std::min(weight.offset + weight.size, to) - std::max(weight.offset, from));
-    if (filled != wanted) {
-        return fail(ErrorCode::DataLoss, tensor.name + " is not complete in the manifest", path.string());
-    }
-    return {};
+    return wanted;
 }
+
+/// Every element exactly once?
+Result<void> checkCover(const std::string& name, const std::vector<Wanted>& wanted, std::int64_t from, std::int64_t to) {
+    std::vector<std::pair<std::int64_t, std::int64_t>> stretches;
+    for (const Wanted& want : wanted) {
+        for (const Overlap& overlap : want.overlaps) {
+            stretches.emplace_back(overlap.target, overlap.length);
+        }
+    }
+    std::ranges::sort(stretches);
+    std::int64_t next = from;
+    for (const auto& [begin, length] : stretches) {
+        if (begin != next) {
+            return fail(ErrorCode::DataLoss, name + (begin < next ? " is there twice" : " is not complete") +
+                                                 " in the manifest (element " + std::to_string(std::min(begin, next)) +
+                                                 " of the part)");
+        }
+        next = begin + length;
+    }
+    return next == to ? Result<void>()
+                      : Result<void>(fail(ErrorCode::DataLoss, name + " is not complete in the manifest (" +
+                                                                   std::to_string(to - next) + " elements are missing)"));
+}
+
+/// A rank's part of a weight, of its first or of its second moment.
+struct Part {
+    const char* prefix;
+    std::span<float> out;
+};
 
 } // namespace
 
-Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest,
-                       const std::vector<model::ParameterInfo>& layout, const Shard& shard) {
-    struct Part {
-        const char* prefix;
-        std::span<float> out;
-    };
-    for (const Part& part :
-         {Part{"", shard.parameters}, Part{kFirstMoment, shard.firstMoment}, Part{kSecondMoment, shard.secondMoment}}) {
-        for (const model::ParameterInfo& weight : layout) {
-            const auto tensor = std::ranges::find(manifest.tensors, part.prefix + weight.name, &TensorEntry::name);
-            if (tensor == manifest.tensors.end() || tensor->shape != weight.shape) {
-                return fail(ErrorCode::InvalidArgument,
-                            weight.name + " is " + (tensor == manifest.tensors.end() ? "missing" : shapeText(tensor->shape)) +
-                                " in the checkpoint but " + shapeText(weight.shape) +
-                                " by the config; [model] must be the one that wrote it",
-                            path.string());
-            }
-            if (auto loaded = loadTensor(path, *tensor, weight, shard.from, part.out); !loaded) {
-                return loaded;
+Result<void> loadTensor(ShardReader& reader, const Manifest& manifest, const std::string& name,
+                        const std::vector<std::int64_t>& shape, const TensorSplit& split, std::int64_t from,
+                        std::span<float> out) {
+    const auto tensor = std::ranges::find(manifest.tensors, name, &TensorEntry::name);
+    if (tensor == manifest.tensors.end() || tensor->shape != shape) {
+        return fail(ErrorCode::InvalidArgument,
+                    name + " is " + (tensor == manifest.tensors.end() ? "missing" : shapeText(tensor->shape)) +
+                        " in the checkpoint but " + shapeText(shape) + " by the config; [model] must be the one that wrote it");
+    }
+    const Result<ShardMap> map = ShardMap::make(shape, split);
+    if (!map) {
+        return fail(map.error().code, name + ": " + map.error().message);
+    }
+    const std::int64_t to = from + std::ssize(out);
+    const auto wanted = plan(*tensor, map->runs(from, to));
+    if (!wanted) {
+        return tl::unexpected(wanted.error());
+    }
+    if (auto covered = checkCover(name, *wanted, from, to); !covered) {
+        return covered;
+    }
+    for (const Wanted& want : *wanted) {
+        for (const Overlap& overlap : want.overlaps) {
+            const auto place =
+                out.subspan(static_cast<std::size_t>(overlap.target - from), static_cast<std::size_t>(overlap.length));
+            if (auto read = reader.read(name, *want.shard, overlap.source - want.shard->begin, place); !read) {
+                return read;
             }
         }
     }
     return {};
+}
+
+Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest, const std::vector<StoredTensor>& tensors,
+                            const Shard& shard) {
+    ShardReader reader(path);
+    LoadCount count;
+    for (const Part& part :
+         {Part{"", shard.parameters}, Part{kFirstMoment, shard.firstMoment}, Part{kSecondMoment, shard.secondMoment}}) {
+        const std::int64_t end = shard.from + std::ssize(part.out);
+        for (const StoredTensor& tensor : tensors) {
+            const std::int64_t begin = std::max(tensor.offset, shard.from);
+            const std::int64_t size = std::max<std::int64_t>(0, std::min(tensor.offset + tensor.size, end) - begin);
+            const auto out = size == 0
+                                 ? std::span<float>()
+                                 : part.out.subspan(static_cast<std::size_t>(begin - shard.from), static_cast<std::size_t>(size));
+            if (auto loaded = loadTensor(reader, manifest, part.prefix + tensor.name, tensor.shape, tensor.split,
+                                         begin - tensor.offset, out);
+                !loaded) {
+                return fail(loaded.error().code, loaded.error().message, path.string());
+            }
+            count.needed += size * kReal;
+        }
+    }
+    count.read = reader.bytesRead();
+    return count;
+}
+
+Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,
+                            const std::vector<model::ParameterInfo>& layout, const Shard& shard) {
+    return loadShard(path, manifest, storedTensors(layout), shard);
 }
 
 } // namespace telehelm::train

@@ -4,20 +4,30 @@
 #include <filesystem>
 #include <vector>
 
-#include "model/model.h"
 #include "telehelm/ipc/result.h"
 #include "train/manifest.h"
+#include "train/shard_file.h"
 #include "train/step_engine.h"
+#include "train/stored_tensor.h"
 
 namespace telehelm::train {
 
-/// Prefixes of a weight's moments in a manifest; the weight itself has none.
-inline constexpr const char* kFirstMoment = "adam.m/";
-inline constexpr const char* kSecondMoment = "adam.v/";
+/// Bytes of a load.
+struct LoadCount {
+    std::int64_t needed = 0; // what the shard takes
+    std::int64_t read = 0;   // from the files: whole pieces
+};
 
-/// Fills a rank's shard from a checkpoint that any number of data ranks wrote. Refused when a weight is missing or has another
-/// shape (the config's [model] differs), or when a stretch's checksum is wrong.
-[[nodiscard]] Result<void> loadShard(const std::filesystem::path& path, const Manifest& manifest,
-                                     const std::vector<model::ParameterInfo>& layout, const Shard& shard);
+/// Elements [from, from + out.size()) of a part of a tensor, from whatever parts the checkpoint has it in. `name` as in the
+/// manifest. Refused when it is missing, of another shape, or when the manifest's shards do not cover it exactly once.
+[[nodiscard]] Result<void> loadTensor(ShardReader& reader, const Manifest& manifest, const std::string& name,
+                                      const std::vector<std::int64_t>& shape, const TensorSplit& split, std::int64_t from,
+                                      std::span<float> out);
+
+/// Fills a rank's shard from a checkpoint that any mesh wrote; reads no piece of a file that holds nothing of it.
+[[nodiscard]] Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,
+                                          const std::vector<StoredTensor>& tensors, const Shard& shard);
+[[nodiscard]] Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,
+                                          const std::vector<model::ParameterInfo>& layout, const Shard& shard);
 
 } // namespace telehelm::train

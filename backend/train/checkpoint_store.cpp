@@ -112,6 +112,21 @@ Result<Manifest> verifyCheckpoint(const fs::path& path) {
     return manifest;
 }
 
+Result<fs::path> publishCheckpoint(const fs::path& folder, const fs::path& growing, const Manifest& manifest) {
+    const fs::path place = folder / checkpointName(manifest.key.attempt, manifest.step);
+    return writeWhole(growing / "manifest.json", manifestText(manifest))
+        .and_then([&] { return syncFolder(growing); })
+        .and_then([&]() -> Result<void> {
+            std::error_code error;
+            fs::remove_all(place, error);
+            fs::rename(growing, place, error);
+            return error ? Result<void>(
+                               fail(ErrorCode::Internal, "cannot be renamed into place: " + error.message(), growing.string()))
+                         : syncFolder(folder);
+        })
+        .map([&] { return place; });
+}
+
 Result<Chosen> chooseCheckpoint(const fs::path& folder, const std::string& named, std::uint32_t attempt) {
     const Result<std::vector<fs::path>> paths = candidates(folder, named, attempt);
     if (!paths) {

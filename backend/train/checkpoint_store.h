@@ -29,6 +29,11 @@ struct CheckpointName {
 /// Reads the manifest and compares every file's size and checksum; the error says what is wrong.
 [[nodiscard]] Result<Manifest> verifyCheckpoint(const std::filesystem::path& path);
 
+/// Writes the manifest of a folder whose files are there, makes all durable and renames it into place: the checkpoint's folder.
+/// Replaces a damaged one of the same step, which this attempt has trained again.
+[[nodiscard]] Result<std::filesystem::path> publishCheckpoint(const std::filesystem::path& folder,
+                                                              const std::filesystem::path& growing, const Manifest& manifest);
+
 struct Damage {
     std::filesystem::path path;
     std::string text;

@@ -2,13 +2,12 @@
 #include "train/checkpoint_writer.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 
-#include "train/checkpoint_loader.h"
 #include "train/checkpoint_store.h"
 #include "train/file_io.h"
+#include "train/shard_file.h"
 
 namespace telehelm::train {
 
@@ -34,8 +33,8 @@ Result<void> makeFolder(const fs::path& folder) {
 
 } // namespace
 
-CheckpointWriter::CheckpointWriter(Place place, std::vector<model::ParameterInfo> layout)
-    : m_place(std::move(place)), m_layout(std::move(layout)), m_thread([this] { loop(); }) {}
+CheckpointWriter::CheckpointWriter(Place place, std::vector<StoredTensor> tensors)
+    : m_place(std::move(place)), m_tensors(std::move(tensors)), m_thread([this] { loop(); }) {}
 
 CheckpointWriter::~CheckpointWriter() {
     {
@@ -128,47 +127,14 @@ SaveReport CheckpointWriter::save(Job& job) const {
 }
 
 Result<RankPart> CheckpointWriter::writeShard(const Job& job, const fs::path& folder) const {
-    const std::string name = rankFile(m_place.rank, "bin");
-    auto file = DurableFile::create(folder / name);
+    auto file = ShardFileWriter::create(folder, rankFile(m_place.rank, "bin"));
     if (!file) {
         return tl::unexpected(file.error());
     }
-    RankPart part;
-    const auto size = static_cast<std::int64_t>(job.values.size() / 3);
+    const std::size_t size = job.values.size() / 3;
     const std::span<const float> all(job.values);
-    const std::array<const char*, 3> prefixes = {"", kFirstMoment, kSecondMoment};
-    for (std::size_t kind = 0; kind < prefixes.size(); ++kind) {
-        const auto values = all.subspan(kind * static_cast<std::size_t>(size), static_cast<std::size_t>(size));
-        for (const model::ParameterInfo& weight : m_layout) {
-            const std::int64_t begin = std::max(weight.offset, job.from);
-            const std::int64_t end = std::min(weight.offset + weight.size, job.from + size);
-            TensorEntry tensor{.name = prefixes[kind] + weight.name, .shape = weight.shape, .shards = {}};
-            if (begin < end) {
-                const auto bytes = std::as_bytes(
-                    values.subspan(static_cast<std::size_t>(begin - job.from), static_cast<std::size_t>(end - begin)));
-                tensor.shards.push_back({.file = name,
-                                         .begin = begin - weight.offset,
-                                         .offset = file->bytes(),
-                                         .bytes = static_cast<std::int64_t>(bytes.size()),
-                                         .xxh3 = hexHash(xxh3(bytes))});
-                if (auto written = file->write(bytes); !written) {
-                    return tl::unexpected(written.error());
-                }
-            }
-            part.tensors.push_back(std::move(tensor));
-        }
-    }
-    const std::int64_t bytes = file->bytes();
-    if (auto closed = file->close(); !closed) {
-        return tl::unexpected(closed.error());
-    }
-    // Read back: the checksum is of what the file holds, not of what was meant.
-    const auto hash = xxh3OfFile(folder / name);
-    if (!hash) {
-        return tl::unexpected(hash.error());
-    }
-    part.files.push_back({.name = name, .bytes = bytes, .xxh3 = hexHash(*hash)});
-    return part;
+    const Moments<std::span<const float>> values = {all.subspan(0, size), all.subspan(size, size), all.subspan(2 * size, size)};
+    return writeTensors(*file, m_tensors, job.from, values).and_then([&] { return file->finish(); });
 }
 
 Result<void> CheckpointWriter::collectParts(Manifest& manifest, const fs::path& folder) const {
@@ -202,17 +168,8 @@ Result<void> CheckpointWriter::finish(Job& job, const fs::path& folder) const {
     for (int rank = 0; rank < m_place.ranks; ++rank) {
         fs::remove(folder / rankFile(rank, "done"));
     }
-    const fs::path place = m_place.folder / checkpointName(m_place.key.attempt, job.manifest.step);
-    Result<void> durable =
-        writeWhole(folder / "manifest.json", manifestText(job.manifest)).and_then([&] { return syncFolder(folder); });
-    if (!durable) {
-        return durable;
-    }
-    std::error_code error;
-    fs::remove_all(place, error); // a damaged one of the same step, which this attempt has trained again
-    fs::rename(folder, place, error);
-    if (error) {
-        return fail(ErrorCode::Internal, "cannot be renamed into place: " + error.message(), folder.string());
+    if (auto published = publishCheckpoint(m_place.folder, folder, job.manifest); !published) {
+        return tl::unexpected(published.error());
     }
     pruneCheckpoints(m_place.folder, m_place.key.attempt, m_place.keep);
     return syncFolder(m_place.folder);

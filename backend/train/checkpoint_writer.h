@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "config/run_config.h"
-#include "model/model.h"
 #include "train/manifest.h"
 #include "train/step_engine.h"
+#include "train/stored_tensor.h"
 
 namespace telehelm::train {
 
@@ -33,7 +33,7 @@ public:
         int rank = 0, ranks = 1;
         config::CheckpointConfig keep;
     };
-    CheckpointWriter(Place place, std::vector<model::ParameterInfo> layout);
+    CheckpointWriter(Place place, std::vector<StoredTensor> tensors);
     ~CheckpointWriter(); // finishes what was begun
     CheckpointWriter(const CheckpointWriter&) = delete;
     CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -58,7 +58,7 @@ private:
 
     // constant after construction
     const Place m_place;
-    const std::vector<model::ParameterInfo> m_layout;
+    const std::vector<StoredTensor> m_tensors;
     // guarded by m_mutex (m_job belongs to the thread while m_busy)
     mutable std::mutex m_mutex;
     std::condition_variable m_changed;

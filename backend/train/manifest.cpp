@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/manifest.h"
 
-#include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <stdexcept>
+#include <unordered_map>
 
 #include <nlohmann/json.hpp>
 
@@ -14,10 +16,29 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr int kFormat = 1;
+/// Valid JSON that makes no sense; caught where the text is parsed.
+struct ManifestFault : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+constexpr int kFormat = 2;
+constexpr int kOldestFormat = 1; // data-parallel runs; one checksum per shard, no splits
 
 Json toJson(const TensorShard& shard) {
-    return {{"file", shard.file}, {"begin", shard.begin}, {"offset", shard.offset}, {"bytes", shard.bytes}, {"xxh3", shard.xxh3}};
+    Json json = {{"file", shard.file}};
+    if (shard.split.parts > 1) {
+        json["split"] = {
+            {"dim", shard.split.dim}, {"blocks", shard.split.blocks}, {"parts", shard.split.parts}, {"part", shard.split.part}};
+    }
+    json["begin"] = shard.begin;
+    json["offset"] = shard.offset;
+    json["bytes"] = shard.bytes;
+    json["piece_bytes"] = shard.pieceBytes;
+    json["xxh3"] = Json::array();
+    for (const std::uint64_t hash : shard.xxh3) {
+        json["xxh3"].push_back(hexHash(hash));
+    }
+    return json;
 }
 
 Json toJson(const TensorEntry& tensor) {
@@ -44,14 +65,62 @@ template <typename T> Json listOf(const std::vector<T>& values) {
     return list;
 }
 
+std::uint64_t hashFrom(const Json& json) {
+    const std::string text = json;
+    std::uint64_t hash = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hash, 16);
+    if (error != std::errc() || end != text.data() + text.size() || text.empty()) {
+        throw ManifestFault("“" + text + "” is no checksum");
+    }
+    return hash;
+}
+
+TensorShard shardFrom(const Json& json) {
+    TensorShard shard;
+    shard.file = json.at("file");
+    shard.begin = json.at("begin");
+    shard.offset = json.at("offset");
+    shard.bytes = json.at("bytes");
+    if (const auto split = json.find("split"); split != json.end()) {
+        shard.split = {
+            .dim = split->at("dim"), .blocks = split->at("blocks"), .parts = split->at("parts"), .part = split->at("part")};
+    }
+    const Json& hashes = json.at("xxh3");
+    if (hashes.is_string()) { // format 1
+        shard.pieceBytes = shard.bytes;
+        shard.xxh3 = {hashFrom(hashes)};
+    } else {
+        shard.pieceBytes = json.at("piece_bytes");
+        for (const Json& hash : hashes) {
+            shard.xxh3.push_back(hashFrom(hash));
+        }
+    }
+    return shard;
+}
+
+/// What would send a reader outside a file or its own buffers.
+void checkShard(const std::string& tensor, const TensorShard& shard) {
+    constexpr std::int64_t kReal = sizeof(float);
+    constexpr std::int64_t kMost = std::int64_t{1} << 60;
+    const bool sizes = shard.begin >= 0 && shard.offset >= 0 && shard.bytes > 0 && shard.pieceBytes > 0 && shard.begin < kMost &&
+                       shard.offset < kMost && shard.bytes < kMost && shard.pieceBytes < kMost && shard.bytes % kReal == 0 &&
+                       shard.pieceBytes % kReal == 0;
+    const bool pieces = sizes && (shard.bytes + shard.pieceBytes - 1) / shard.pieceBytes == std::ssize(shard.xxh3);
+    if (!pieces || shard.file.empty() || shard.file.find('/') != std::string::npos) {
+        throw ManifestFault(tensor + " has a shard that cannot be (file “" + shard.file + "”, offset " +
+                            std::to_string(shard.offset) + ", " + std::to_string(shard.bytes) + " bytes, " +
+                            std::to_string(shard.xxh3.size()) + " checksums)");
+    }
+}
+
 TensorEntry tensorFrom(const Json& json) {
     TensorEntry tensor{.name = json.at("name"), .shape = json.at("shape"), .shards = {}};
     for (const Json& shard : json.at("shards")) {
-        tensor.shards.push_back({.file = shard.at("file"),
-                                 .begin = shard.at("begin"),
-                                 .offset = shard.at("offset"),
-                                 .bytes = shard.at("bytes"),
-                                 .xxh3 = shard.at("xxh3")});
+        if (shard.at("bytes") == 0) {
+            continue; // format 1 might list what a rank had nothing of
+        }
+        tensor.shards.push_back(shardFrom(shard));
+        checkShard(tensor.name, tensor.shards.back());
     }
     return tensor;
 }
@@ -135,13 +204,14 @@ Result<Manifest> readManifest(const std::filesystem::path& folder) {
     }
     try {
         const Json json = Json::parse(*text);
-        if (const int format = json.at("format"); format != kFormat) {
+        if (const int format = json.at("format"); format < kOldestFormat || format > kFormat) {
             return fail(ErrorCode::VersionMismatch,
-                        "is of format " + std::to_string(format) + "; this program reads " + std::to_string(kFormat),
+                        "is of format " + std::to_string(format) + "; this program reads " + std::to_string(kOldestFormat) +
+                            " to " + std::to_string(kFormat),
                         path.string());
         }
         return manifestFrom(json);
-    } catch (const nlohmann::json::exception& error) {
+    } catch (const std::exception& error) { // of the JSON or a ManifestFault
         return fail(ErrorCode::DataLoss, "cannot be read: " + std::string(error.what()), path.string());
     }
 }
@@ -155,7 +225,7 @@ Result<RankPart> parseRankPart(const std::string& text) {
         const Json json = Json::parse(text);
         return RankPart{.files = listFrom<FileEntry>(json.at("files"), fileFrom),
                         .tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom)};
-    } catch (const nlohmann::json::exception& error) {
+    } catch (const std::exception& error) {
         return fail(ErrorCode::DataLoss, "a rank's note of what it wrote cannot be read: " + std::string(error.what()));
     }
 }
@@ -165,12 +235,16 @@ void mergePart(Manifest& manifest, const RankPart& part) {
         manifest.files.push_back(file);
         manifest.bytes += file.bytes;
     }
+    std::unordered_map<std::string, std::size_t> places;
+    for (std::size_t i = 0; i < manifest.tensors.size(); ++i) {
+        places.emplace(manifest.tensors[i].name, i);
+    }
     for (const TensorEntry& tensor : part.tensors) {
-        const auto known = std::ranges::find(manifest.tensors, tensor.name, &TensorEntry::name);
-        if (known == manifest.tensors.end()) {
-            manifest.tensors.push_back(tensor);
+        if (const auto known = places.find(tensor.name); known != places.end()) {
+            auto& shards = manifest.tensors[known->second].shards;
+            shards.insert(shards.end(), tensor.shards.begin(), tensor.shards.end());
         } else {
-            known->shards.insert(known->shards.end(), tensor.shards.begin(), tensor.shards.end());
+            manifest.tensors.push_back(tensor);
         }
     }
 }

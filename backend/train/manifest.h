@@ -10,21 +10,25 @@
 
 #include "telehelm/ipc/result.h"
 #include "telehelm/ipc/types.h"
+#include "train/shard_map.h"
 
 namespace telehelm::train {
 
-/// A stretch of a tensor's elements in a file.
+/// A stretch of a part of a tensor in a file. Each piece of `pieceBytes` (the last may be shorter) has its own checksum, so that
+/// a reader can trust what it reads without reading the rest.
 struct TensorShard {
     std::string file;
-    std::int64_t begin = 0;  // first element of the tensor, row-major
+    TensorSplit split;       // of which part of the global tensor
+    std::int64_t begin = 0;  // first element of the part, row-major
     std::int64_t offset = 0; // bytes in the file
     std::int64_t bytes = 0;
-    std::string xxh3;
+    std::int64_t pieceBytes = 0;
+    std::vector<std::uint64_t> xxh3; // by piece
 };
 
 struct TensorEntry {
-    std::string name; // a weight's; its moments are "adam.m/<weight>" and "adam.v/<weight>"
-    std::vector<std::int64_t> shape;
+    std::string name;                // a weight's; its moments are "adam.m/<weight>" and "adam.v/<weight>"
+    std::vector<std::int64_t> shape; // of the global tensor, whatever the mesh
     std::vector<TensorShard> shards;
 };
 

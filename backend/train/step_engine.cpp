@@ -5,8 +5,10 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "optim/gradient_norm.h"
+#include "train/bad_step.h"
 
 namespace telehelm::train {
 namespace {
@@ -25,10 +27,12 @@ std::size_t at(std::int64_t value) {
 
 StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
                        int threads)
-    : m_model(model), m_sampler(sampler), m_ranks(mesh.data()), m_sequences(config.batch.sequences),
+    : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
+      m_sequences(config.batch.sequences),
       m_own(m_sequences / m_ranks.size()), m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own),
       m_contextLength(config.model.contextLength), m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())),
       m_threads(threads),
+      m_runner(config, model, mesh),
       m_optimizer(model.layout(), m_shardSize * m_ranks.rank(), m_shardSize * (m_ranks.rank() + 1), config.optimizer, threads) {
     const std::size_t padded = at(m_shardSize * m_ranks.size());
     if (padded != model.parameters().size()) {
@@ -38,8 +42,19 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     if (m_ranks.size() > 1 || padded != model.parameters().size()) {
         m_gradientShard.resize(at(m_shardSize));
     }
-    m_inputs.resize(at(m_micro * m_contextLength));
+    m_sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
+    std::int64_t norms = 0;
+    for (const model::ParameterInfo& info : model.layout()) {
+        norms += info.replicatedOverTensor() ? info.size : 0;
+    }
+    m_norms.resize(at(norms));
+    m_inputs.resize(at(m_own * m_contextLength));
     m_targets.resize(m_inputs.size());
+}
+
+void StepEngine::setWatch(StepWatch* watch) {
+    m_watch = watch;
+    m_model.onBackward([this] { enter(Phase::Backward); });
 }
 
 std::span<float> StepEngine::fullParameters() {
@@ -72,18 +87,71 @@ double StepEngine::forwardAndBackward(std::int64_t step) {
     std::ranges::fill(m_model.gradients(), 0.0F);
     const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
     const std::int64_t first = m_own * m_ranks.rank();
-    double nats = 0;
-    for (std::int64_t done = 0; done < m_own; done += m_micro) {
-        for (std::int64_t b = 0; b < m_micro; ++b) {
-            m_sampler.fill(step, first + done + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
-                           std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
-        }
-        nats += m_model.trainMicroBatch(m_inputs, m_targets, gradScale);
+    enter(Phase::Data);
+    for (std::int64_t b = 0; b < m_own; ++b) {
+        m_sampler.fill(step, first + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
+                       std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
     }
-    return nats;
+    return m_runner.run(m_inputs, m_targets, gradScale, [this](parallel::ActionKind kind) {
+        enter(kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
+    });
+}
+
+/// Under sequence parallelism each tensor rank has its rows' share of the norms' gradients.
+void StepEngine::sumNormGradients() {
+    if (!m_sumsNorms || m_norms.empty()) {
+        return;
+    }
+    std::size_t next = 0;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            std::copy_n(m_model.gradients().begin() + info.offset, info.size, m_norms.begin() + static_cast<std::ptrdiff_t>(next));
+            next += at(info.size);
+        }
+    }
+    m_mesh.tensor().allReduce(std::span(m_norms), comm::Reduce::Sum);
+    next = 0;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            std::copy_n(m_norms.begin() + static_cast<std::ptrdiff_t>(next), info.size, m_model.gradients().begin() + info.offset);
+            next += at(info.size);
+        }
+    }
+}
+
+bool StepEngine::replicasAgree() {
+    std::vector<float> most;
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        if (info.replicatedOverTensor()) {
+            const auto values = m_model.parameters().subspan(at(info.offset), at(info.size));
+            most.insert(most.end(), values.begin(), values.end());
+        }
+    }
+    std::vector<float> least = most;
+    m_mesh.tensor().allReduce(std::span(most), comm::Reduce::Max);
+    m_mesh.tensor().allReduce(std::span(least), comm::Reduce::Min);
+    return most == least;
+}
+
+/// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's.
+double StepEngine::ownSquares(std::span<const float> gradients) const {
+    if (m_mesh.own().tensor == 0) {
+        return optim::sumOfSquares(gradients, m_threads);
+    }
+    double sum = 0;
+    const std::int64_t from = m_optimizer.from();
+    for (const model::ParameterInfo& info : m_model.layout()) {
+        const std::int64_t begin = std::max(info.offset, from);
+        const std::int64_t end = std::min(info.offset + info.size, m_optimizer.to());
+        if (begin < end && !info.replicatedOverTensor()) {
+            sum += optim::sumOfSquares(gradients.subspan(at(begin - from), at(end - begin)), m_threads);
+        }
+    }
+    return sum;
 }
 
 std::span<const float> StepEngine::reduceGradients() {
+    sumNormGradients();
     if (m_gradientShard.empty()) {
         return m_model.gradients();
     }
@@ -102,43 +170,37 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
     StepOutcome outcome;
     outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
+    enter(Phase::Reduce);
     const std::span<const float> gradients = reduceGradients();
-    std::array<double, 2> sums = {nats, optim::sumOfSquares(gradients, m_threads)};
-    m_ranks.allReduce(std::span(sums), comm::Reduce::Sum);
+    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, ownSquares(gradients)}; // each counted once
+    m_mesh.world().allReduce(std::span(sums), comm::Reduce::Sum);
     outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
     outcome.gradNorm = std::sqrt(sums[1]);
     if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradNorm)) {
         outcome.skipped = true;
-        outcome.blame = blame(nats);
+        findOrigin(step, outcome);
         return outcome;
     }
+    enter(Phase::Optimizer);
     const auto factor = static_cast<float>(optim::clipFactor(outcome.gradNorm, clip));
     m_optimizer.step(++m_updates, rates, shard().parameters, gradients, factor);
+    enter(Phase::Gather);
     gatherParameters();
     return outcome;
 }
 
-/// Backward runs from the head to the embedding: the last weight with a bad gradient is where it began.
-std::string StepEngine::blame(double nats) {
-    const std::vector<model::ParameterInfo>& layout = m_model.layout();
-    std::ptrdiff_t culprit = -1;
-    for (std::size_t i = layout.size(); i-- > 0 && culprit < 0;) {
-        const auto values = m_model.gradients().subspan(at(layout[i].offset), at(layout[i].size));
-        if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-            culprit = static_cast<std::ptrdiff_t>(i);
-        }
-    }
-    const bool bad = culprit >= 0 || !std::isfinite(nats);
-    std::array<double, 1> rank = {bad ? static_cast<double>(m_ranks.rank()) : static_cast<double>(m_ranks.size())};
-    m_ranks.allReduce(std::span(rank), comm::Reduce::Min);
-    if (static_cast<int>(rank[0]) == m_ranks.size()) {
-        return "the sum of finite gradients overflowed";
-    }
-    std::array<std::int64_t, 2> found = {culprit, std::isfinite(nats) ? 0 : 1};
-    m_ranks.broadcast(std::as_writable_bytes(std::span(found)), static_cast<int>(rank[0]));
-    std::string text = "rank " + std::to_string(static_cast<int>(rank[0]));
-    text += found[1] != 0 ? ", loss not finite" : "";
-    return text + (found[0] >= 0 ? ", gradient of " + layout[at(found[0])].name : "");
+/// The gradients are lost anyhow: the step is run again, looked at at each turn.
+void StepEngine::findOrigin(std::int64_t step, StepOutcome& outcome) {
+    OriginFinder finder(m_model, m_layers);
+    StepWatch turns([&finder](std::int64_t, Phase phase) { finder.turn(phase); });
+    StepWatch* const watch = std::exchange(m_watch, &turns);
+    m_model.onBackward({}); // in the midst of a micro-batch the team's threads still write
+    const double nats = forwardAndBackward(step);
+    finder.turn(Phase::Reduce);
+    setWatch(watch);
+    Provenance origin = finder.origin(m_mesh, nats);
+    outcome.blame = std::move(origin.text);
+    outcome.blameFacts = std::move(origin.facts);
 }
 
 } // namespace telehelm::train

@@ -31,12 +31,6 @@ void Telemetry::step(const StepFacts& facts) {
     }
 }
 
-void Telemetry::rankTimes(std::span<const double> stepMs) {
-    for (std::size_t rank = 0; rank < stepMs.size(); ++rank) {
-        point("rank/" + std::to_string(rank) + "/step_ms", stepMs[rank]);
-    }
-}
-
 void Telemetry::scores(const eval::Scores& scores) {
     for (const eval::DomainScore& score : scores.domains) {
         point(std::string(ipc::series::kValidLoss) + "/" + score.domain, score.loss());

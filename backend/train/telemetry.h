@@ -34,7 +34,6 @@ public:
     void at(std::int64_t step, std::int64_t tokens, const char* phase);
     void step(const StepFacts& facts);
     void point(const std::string& series, double value);
-    void rankTimes(std::span<const double> stepMs);
     void scores(const eval::Scores& scores);
     void event(ipc::EventKind kind, ipc::Severity severity, std::string text, std::map<std::string, std::string> facts = {});
     /// Of another step than the present one: a checkpoint is told of when it is whole, a mixture before its first step.

@@ -30,12 +30,31 @@ TrainEnd Trainer::run() {
             return finish(false, end.save, end.why);
         }
         trainStep();
+        if (tooManySkipped()) {
+            return stopForBadSteps();
+        }
         if (config.validation.everySteps > 0 && (m_step % config.validation.everySteps == 0 || m_step == lastStep())) {
             validate();
         }
         m_saveWanted |= config.checkpoint.everySteps > 0 && m_step % config.checkpoint.everySteps == 0;
     }
     return finish(true, true, "Reached the last step, " + std::to_string(m_step) + ".");
+}
+
+bool Trainer::tooManySkipped() const {
+    const std::int64_t most = m_options.config.optimizer.maxSkippedSteps;
+    return most > 0 && m_skippedInARow >= most;
+}
+
+/// Skipped steps changed nothing: what is saved is the state after the last good one.
+TrainEnd Trainer::stopForBadSteps() {
+    const std::string why = std::to_string(m_skippedInARow) +
+                            " steps in a row were not finite ([optimizer] max_skipped_steps); the run stops at step " +
+                            std::to_string(m_step) + " with the state after step " + std::to_string(m_step - m_skippedInARow) +
+                            " saved. Restart from an earlier checkpoint with other data or a lower learning rate.";
+    m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Critical, why, {{"skipped_in_a_row", std::to_string(m_skippedInARow)}});
+    m_options.onNote(why);
+    return finish(false, true, why);
 }
 
 std::int64_t Trainer::lastStep() const {
@@ -122,6 +141,8 @@ void Trainer::hold() {
 void Trainer::save() {
     m_savedStep = m_step;
     m_writer.begin(m_engine.shard(), manifest());
+    m_watch.enter(Phase::Checkpoint);
+    m_watch.end();
     m_desk.saveBegan(m_step);
     if (m_options.waitForSaves) {
         m_writer.wait();
@@ -172,11 +193,20 @@ void Trainer::trainStep() {
     const auto began = Clock::now();
     const std::int64_t step = m_step + 1;
     StepFacts facts{.step = step, .tokens = m_tokens + m_options.config.tokensPerStep(), .rates = m_schedule.at(step, m_lrScale)};
+    m_watch.begin(step);
+    m_faults.poison(step, *m_model);
     const StepOutcome outcome = m_engine.run(step, facts.rates, m_options.config.optimizer.clipGrad);
+    m_watch.end();
+    m_faults.heal(*m_model);
     m_step = step;
     m_tokens = facts.tokens;
-    m_lastLoss = facts.loss = outcome.loss;
-    m_lastNorm = facts.gradNorm = outcome.gradNorm;
+    m_skippedInARow = outcome.skipped ? m_skippedInARow + 1 : 0;
+    facts.loss = outcome.loss;
+    facts.gradNorm = outcome.gradNorm;
+    if (!outcome.skipped) { // a checkpoint tells of the state it holds
+        m_lastLoss = outcome.loss;
+        m_lastNorm = outcome.gradNorm;
+    }
     facts.stepMs = msSince(began);
     facts.tokensPerS = static_cast<double>(m_options.config.tokensPerStep()) / (facts.stepMs / 1000.0);
     facts.mfu = mfu(facts.tokensPerS);
@@ -188,26 +218,24 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     m_telemetry.step(facts);
     if (outcome.skipped) {
         ++m_skipped;
+        std::map<std::string, std::string> details = outcome.blameFacts;
+        details["skipped_steps"] = std::to_string(m_skipped);
+        details["began_at"] = outcome.blame;
         m_telemetry.point(ipc::series::kSkippedSteps, static_cast<double>(m_skipped));
         m_telemetry.event(ipc::EventKind::StepSkipped, ipc::Severity::Warning,
                           "Step " + std::to_string(m_step) + " was skipped on all ranks: " + outcome.blame + ".",
-                          {{"skipped_steps", std::to_string(m_skipped)}, {"began_at", outcome.blame}});
+                          std::move(details));
+    }
+    m_rankReport.add(m_watch, outcome.computeMs);
+    if (m_rankReport.isDue(m_step)) {
+        m_rankReport.gather(m_telemetry);
     }
     if (m_step % kSeldom == 0 || m_step == 1) {
-        emitRankTimes(outcome.computeMs);
         emitMixture();
     }
     if (m_mesh.world().rank() == 0) {
         m_options.onStep(facts);
     }
-}
-
-void Trainer::emitRankTimes(double computeMs) {
-    comm::Communicator& world = m_mesh.world();
-    std::vector<double> times(static_cast<std::size_t>(world.size()), 0.0);
-    times[static_cast<std::size_t>(world.rank())] = computeMs;
-    world.allReduce(std::span(times), comm::Reduce::Sum);
-    m_telemetry.rankTimes(times);
 }
 
 void Trainer::emitMixture() {
@@ -231,7 +259,7 @@ void Trainer::validate() {
     if (m_options.calibrate && m_recalibrations < kRecalibrations) {
         recalibrate();
     }
-    m_telemetry.scores(m_validation.run(*m_model, m_mesh.data(), mixtureAt(m_step).shares));
+    m_telemetry.scores(m_validation.run([this](auto inputs, auto targets, auto nats) { m_engine.evaluate(inputs, targets, nats); }, m_mesh.data(), mixtureAt(m_step).shares));
     m_telemetry.at(m_step, m_tokens, "step");
 }
 

@@ -19,8 +19,11 @@
 #include "train/checkpoint_store.h"
 #include "train/checkpoint_writer.h"
 #include "train/command_desk.h"
+#include "train/fault_injector.h"
 #include "train/mixture.h"
+#include "train/rank_report.h"
 #include "train/step_engine.h"
+#include "train/step_watch.h"
 #include "train/telemetry.h"
 
 namespace telehelm::train {
@@ -100,7 +103,8 @@ private:
     void trainStep();
     void emitStep(const StepOutcome& outcome, const StepFacts& facts);
     void emitMixture();
-    void emitRankTimes(double computeMs);
+    [[nodiscard]] bool tooManySkipped() const;
+    TrainEnd stopForBadSteps();
     void validate();
     TrainEnd finish(bool finished, bool save, const std::string& why);
     [[nodiscard]] Manifest manifest() const;
@@ -118,12 +122,15 @@ private:
     Telemetry m_telemetry;
     CommandDesk m_desk;
     CheckpointWriter m_writer;
+    FaultInjector m_faults;
+    StepWatch m_watch;
+    RankReport m_rankReport;
     double m_peakGflops = 0; // of all ranks together: the best measured so far, by sgemm or by a step
     double m_saidGflops = 0; // as the last event says
     int m_recalibrations = 0;
     std::string m_calibrationNote; // how the start's calibrations went
     // the run's state
-    std::int64_t m_step = 0, m_tokens = 0, m_skipped = 0;
+    std::int64_t m_step = 0, m_tokens = 0, m_skipped = 0, m_skippedInARow = 0;
     double m_lrScale = 1, m_lastLoss = 0, m_lastNorm = 0;
     std::int64_t m_savedStep = -1; // of the last checkpoint that was begun or found
     bool m_saveWanted = false;     // a regular checkpoint is due as soon as no other is being written

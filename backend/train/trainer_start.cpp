@@ -71,7 +71,8 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
 Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
                  ipc::TrainerLink* link, const Fork& fork)
     : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
-      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads)),
+      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads,
+                                   PipelineRunner::placement(m_options.config, m_mesh))),
       m_sampler(
           data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
       m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads),
@@ -84,8 +85,12 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                 .rank = mesh.world().rank(),
                 .ranks = mesh.world().size(),
                 .keep = m_options.config.checkpoint},
-               m_model->layout()),
-      m_lrScale(fork.lrScale) {}
+               storedTensors(m_model->layout(), mesh.own().tensor)),
+      m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
+      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
+      m_rankReport(m_options.config.telemetry, mesh), m_lrScale(fork.lrScale) {
+    m_engine.setWatch(&m_watch);
+}
 
 Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
                                                  std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
@@ -127,7 +132,7 @@ Result<void> Trainer::restore(const StartPoint& start) {
         m_savedStep = manifest.step;
         m_desk.found(manifest.step);
     }
-    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard());
+    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard()).map([](const LoadCount&) {});
 }
 
 /// Several short measurements before any training: one alone may meet a busy moment of the machine.
@@ -197,6 +202,11 @@ void Trainer::announce(const StartPoint& start) {
             "Checkpoint " + damage.path.filename().string() + " is damaged (" + damage.text + "); the one before it is used.";
         m_telemetry.event(ipc::EventKind::CheckpointDamaged, ipc::Severity::Warning, text,
                           {{"path", damage.path.string()}, {"damage", damage.text}});
+        m_options.onNote(text);
+    }
+    if (m_faults.isOn()) {
+        const std::string text = "FAULT INJECTION IS ON in this attempt: " + m_faults.text() + ".";
+        m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Warning, text, {{"faults", m_faults.text()}});
         m_options.onNote(text);
     }
     const std::string from =

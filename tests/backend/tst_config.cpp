@@ -72,6 +72,7 @@ private slots:
         QCOMPARE(big->model.parameterCount() / 1'000'000, 52'817);
         QCOMPARE(big->tokensPerStep(), 5'505'024);
         QCOMPARE(big->parallel.ranks(), 896);
+        QCOMPARE(big->microBatches(), 12);
         QCOMPARE(big->optimizer.minimumLearningRate, 1.5e-5);
         QCOMPARE(big->data.mixture.size(), std::size_t{11});
         const auto mup = parseRunConfig(fileText("configs/tele_flm_mup.toml"), "configs/tele_flm_mup.toml");
@@ -120,6 +121,30 @@ private slots:
         row("micro", "sequences = 4", "sequences = 4\nmicro_sequences = 3",
             "t.toml:19: [batch] micro_sequences: 3 does not divide the 4 sequences of one data rank (sequences / [parallel] "
             "data)");
+        const char* schedule = "[batch] sequences / [parallel] data / [batch] micro_sequences)";
+        const auto parallel = [&](const char* name, const char* keys, const QString& says) {
+            row(name, "[data]", (QByteArray("[parallel]\n") + keys + "\n[data]").constData(), says.toUtf8().constData());
+        };
+        parallel("too deep", "pipeline = 3", "t.toml:21: [parallel] pipeline: pipeline (3) makes 3 parts, more than [model] layers (2); each needs a layer");
+        parallel("chunks alone", "chunks = 2", "t.toml:21: [parallel] chunks: 2 need schedule = \"interleaved\"; 1f1b has 1");
+        parallel("interleaved alone", "schedule = \"interleaved\"",
+                 "t.toml:21: [parallel] schedule: interleaved needs chunks = 2 or more; 1f1b is the schedule with 1");
+        parallel("micro-batches", "schedule = \"interleaved\"\nchunks = 2\npipeline = 2",
+                 QString("t.toml:21: [parallel] schedule: interleaved: pipeline (2) does not divide the 1 micro-batches of a step (%1").arg(schedule));
+        parallel("sequence", "sequence = 1", "t.toml:21: [parallel] sequence: wrong type (integer); must be true or false");
+        parallel("recompute", "recompute = \"some\"", "t.toml:21: [parallel] recompute: \"some\" is not one of none|full");
+        parallel("parts", "pipeline = 2\nlayers = [2]", "t.toml:22: [parallel] layers: names 1 parts; pipeline (2) makes 2 parts");
+        parallel("sum", "pipeline = 2\nlayers = [2, 1]", "t.toml:22: [parallel] layers: adds up to 3, not to [model] layers (2)");
+        parallel("no layer", "pipeline = 2\nlayers = [2, 0]",
+                 "t.toml:22: [parallel] layers: 0 is out of range; must be a list of whole numbers from 1 to 10000, as in [8, 8]");
+        row("fault's phase", "[data]", "[faults]\ndie_step = 3\ndie_phase = \"lunch\"\n[data]",
+            "t.toml:22: [faults] die_phase: \"lunch\" is not one of forward|backward|reduce|optimizer|gather|checkpoint");
+        row("fault's rank", "[data]", "[faults]\nhang_step = 3\nhang_rank = 1\n[data]",
+            "t.toml:22: [faults] hang_rank: 1 is not among the mesh's 1 ranks, which count from 0");
+        row("fault's layer", "[data]", "[faults]\nnan_step = 3\nnan_layer = 2\n[data]",
+            "t.toml:22: [faults] nan_layer: 2 is not among [model] layers (2), which count from 0");
+        row("retries", "[data]", "[restart_policy]\nmax_retries = -1\n[data]",
+            "t.toml:21: [restart_policy] max_retries: -1 is out of range; must be a whole number from 0 to 1000");
         row("minimum rate", "minimum_learning_rate = 1e-3", "minimum_learning_rate = 1.0",
             "t.toml:15: [optimizer] minimum_learning_rate: must not be above learning_rate or matrix_learning_rate");
     }

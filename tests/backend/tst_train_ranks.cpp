@@ -241,7 +241,7 @@ private slots:
                               << "steps = 20\ndevice = \"cuda\"" << 2
                               << "the CUDA engine is not in this build; write device = \"cpu\"";
         QTest::newRow("tensor") << "data = 1"
-                                << "tensor = 2" << 2 << "tensor and pipeline parallelism come with the 3D engine; set both to 1";
+                                << "tensor = 2" << 2 << "mpirun -np 2";
         QTest::newRow("corpus") << "/corpus\""
                                 << "/nowhere\"" << 3 << "check [data] corpus in ";
         QTest::newRow("domain") << "Book = 10.0"

@@ -55,6 +55,14 @@ public:
     }
     void evaluate(std::span<const std::int32_t>, std::span<const std::int32_t>, std::span<float>) override {}
     std::size_t activationBytes() const override { return 0; }
+    // No pipeline comes here.
+    std::int64_t boundarySize(std::int64_t) const override { return 0; }
+    std::span<float> partInput(int, int) override { return {}; }
+    std::span<float> partOutput(int, int) override { return {}; }
+    std::span<float> boundaryGradient() override { return {}; }
+    void forwardPart(int, int, std::span<const std::int32_t>, std::span<const std::int32_t>) override {}
+    double backwardPart(int, int, std::span<const std::int32_t>, std::span<const std::int32_t>, float) override { return 0; }
+    void evaluatePart(int, std::span<const std::int32_t>, std::span<const std::int32_t>, std::span<float>) override {}
 
     bool poison = false;
 
@@ -83,6 +91,7 @@ config::RunConfig configFor(int ranks) {
     config::RunConfig config;
     config.batch = {.sequences = kSequences, .microSequences = 1};
     config.model.contextLength = kContext;
+    config.model.layers = 1;
     config.parallel.data = ranks;
     return config;
 }
@@ -115,7 +124,7 @@ void checkStep(comm::Communicator& world) {
     const train::StepOutcome bad = engine.run(2, {.vector = 0.1, .matrix = 0.2}, 1.0);
     expect(bad.skipped && engine.updates() == 1, "a step that is not finite must be skipped");
     expect(std::equal(before.begin(), before.end(), model.parameters().begin()), "a skipped step must change nothing");
-    const std::string where = "rank " + std::to_string(world.size() - 1) + ", gradient of layers.0.ffn.down";
+    const std::string where = "rank " + std::to_string(world.size() - 1) + ", stage 0, micro-batch 0, layer 0: gradient of layers.0.ffn.down";
     expect(bad.blame == where, "blamed: " + bad.blame);
 
     model.poison = false;

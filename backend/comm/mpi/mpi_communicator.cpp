@@ -60,28 +60,28 @@ void MpiCommunicator::allReduce(std::span<double> data, Reduce op) {
     });
 }
 
-void MpiCommunicator::reduceScatter(std::span<const float> in, std::span<float> out) {
+template <typename T> void MpiCommunicator::scatterSum(std::span<const T> in, std::span<T> out, MPI_Datatype type) {
     require(in.size() == out.size() * static_cast<std::size_t>(m_size),
             "reduceScatter: in must be size() blocks of out's length");
     if (in.size() <= kChunk) {
-        TELEHELM_MPI(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.size()), MPI_FLOAT, MPI_SUM, m_handle));
+        TELEHELM_MPI(MPI_Reduce_scatter_block(in.data(), out.data(), static_cast<int>(out.size()), type, MPI_SUM, m_handle));
         return;
     }
     for (int root = 0; root < m_size; ++root) {
-        const float* block = in.data() + static_cast<std::size_t>(root) * out.size();
+        const T* block = in.data() + static_cast<std::size_t>(root) * out.size();
         inChunks(out.size(), [&](std::size_t from, int count) {
-            TELEHELM_MPI(MPI_Reduce(block + from, out.data() + from, count, MPI_FLOAT, MPI_SUM, root, m_handle));
+            TELEHELM_MPI(MPI_Reduce(block + from, out.data() + from, count, type, MPI_SUM, root, m_handle));
         });
     }
 }
 
-void MpiCommunicator::allGather(std::span<const float> in, std::span<float> out) {
+template <typename T> void MpiCommunicator::gather(std::span<const T> in, std::span<T> out, MPI_Datatype type) {
     require(out.size() == in.size() * static_cast<std::size_t>(m_size), "allGather: out must be size() blocks of in's length");
-    float* own = out.data() + static_cast<std::size_t>(m_rank) * in.size();
+    T* own = out.data() + static_cast<std::size_t>(m_rank) * in.size();
     if (out.size() <= kChunk) {
         const int count = static_cast<int>(in.size());
         const void* from = in.data() == own ? MPI_IN_PLACE : static_cast<const void*>(in.data());
-        TELEHELM_MPI(MPI_Allgather(from, count, MPI_FLOAT, out.data(), count, MPI_FLOAT, m_handle));
+        TELEHELM_MPI(MPI_Allgather(from, count, type, out.data(), count, type, m_handle));
         return;
     }
     if (in.data() != own) {
@@ -90,6 +90,22 @@ void MpiCommunicator::allGather(std::span<const float> in, std::span<float> out)
     for (int root = 0; root < m_size; ++root) {
         broadcast(std::as_writable_bytes(out.subspan(static_cast<std::size_t>(root) * in.size(), in.size())), root);
     }
+}
+
+void MpiCommunicator::reduceScatter(std::span<const float> in, std::span<float> out) {
+    scatterSum(in, out, MPI_FLOAT);
+}
+
+void MpiCommunicator::reduceScatter(std::span<const double> in, std::span<double> out) {
+    scatterSum(in, out, MPI_DOUBLE);
+}
+
+void MpiCommunicator::allGather(std::span<const float> in, std::span<float> out) {
+    gather(in, out, MPI_FLOAT);
+}
+
+void MpiCommunicator::allGather(std::span<const double> in, std::span<double> out) {
+    gather(in, out, MPI_DOUBLE);
 }
 
 void MpiCommunicator::broadcast(std::span<std::byte> data, int root) {
@@ -107,6 +123,20 @@ void MpiCommunicator::recv(std::span<std::byte> data, int from, int tag) {
     inChunks(data.size(), [&](std::size_t at, int count) {
         TELEHELM_MPI(MPI_Recv(data.data() + at, count, MPI_BYTE, from, tag, m_handle, MPI_STATUS_IGNORE));
     });
+}
+
+int MpiCommunicator::post(std::span<const std::byte> data, int to, int tag) {
+    require(data.size() <= kChunk, "post: more than 256 MiB in one message");
+    auto place = std::find(m_posted.begin(), m_posted.end(), MPI_REQUEST_NULL);
+    if (place == m_posted.end()) {
+        place = m_posted.insert(m_posted.end(), MPI_REQUEST_NULL);
+    }
+    TELEHELM_MPI(MPI_Isend(data.data(), static_cast<int>(data.size()), MPI_BYTE, to, tag, m_handle, &*place));
+    return static_cast<int>(place - m_posted.begin());
+}
+
+void MpiCommunicator::wait(int ticket) {
+    TELEHELM_MPI(MPI_Wait(&m_posted[static_cast<std::size_t>(ticket)], MPI_STATUS_IGNORE));
 }
 
 void MpiCommunicator::barrier() {

@@ -3,6 +3,8 @@
 
 #include <mpi.h>
 
+#include <vector>
+
 #include "comm/communicator.h"
 
 namespace telehelm::comm {
@@ -21,16 +23,24 @@ public:
     void allReduce(std::span<float> data, Reduce op) override;
     void allReduce(std::span<double> data, Reduce op) override;
     void reduceScatter(std::span<const float> in, std::span<float> out) override;
+    void reduceScatter(std::span<const double> in, std::span<double> out) override;
     void allGather(std::span<const float> in, std::span<float> out) override;
+    void allGather(std::span<const double> in, std::span<double> out) override;
     void broadcast(std::span<std::byte> data, int root) override;
     void send(std::span<const std::byte> data, int to, int tag) override;
     void recv(std::span<std::byte> data, int from, int tag) override;
+    int post(std::span<const std::byte> data, int to, int tag) override;
+    void wait(int ticket) override;
     void barrier() override;
 
 private:
+    template <typename T> void scatterSum(std::span<const T> in, std::span<T> out, MPI_Datatype type);
+    template <typename T> void gather(std::span<const T> in, std::span<T> out, MPI_Datatype type);
+
     MPI_Comm m_handle;
     bool m_owned;
     int m_rank = 0, m_size = 1;
+    std::vector<MPI_Request> m_posted; // by ticket; MPI_REQUEST_NULL: free
 };
 
 } // namespace telehelm::comm

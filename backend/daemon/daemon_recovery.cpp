@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rank has died or hangs: which one, and what the daemon does about it by itself.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include <spdlog/spdlog.h>
+
+#include "daemon/daemon.h"
+#include "supervise/rank_death.h"
+
+namespace telehelm::daemon {
+
+using namespace ipc;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::size_t kLogLines = 80; // mpirun is talkative
+
+std::string seconds(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3g s", value);
+    return text;
+}
+
+} // namespace
+
+// The first words of a failure's report, in the event and in the attempt's state: rank and reason.
+void Daemon::blameRank(const RunEntry& entry, AttemptInfo& attempt, const supervise::JobExit& ended, Event& event) const {
+    if (entry.retry.hungAttempt == attempt.key.attempt) {
+        event.text = attempt.stateText = entry.retry.hungText;
+        event.facts["why"] = "hang";
+        return;
+    }
+    const std::string log = supervise::lastLines(std::filesystem::path(attempt.runDir) / "log.txt", kLogLines);
+    if (const auto death = supervise::whoDied(log)) {
+        event.facts["rank"] = std::to_string(death->rank);
+        event.facts["why"] = death->why;
+        const std::string verdict = "Rank " + std::to_string(death->rank) + " died: " + death->why + ".";
+        attempt.stateText = verdict + "\n" + attempt.stateText;
+        event.text = verdict + (death->ownLines.empty() ? "" : " Its own last lines:\n" + death->ownLines) + "\n" + event.text;
+    } else if (entry.config && entry.config->parallel.ranks() == 1) {
+        event.facts["rank"] = "0";
+        event.facts["why"] = ended.text();
+    }
+}
+
+void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptState before, const supervise::JobExit& ended) {
+    if (&attempt != &entry.attempts.back() || entry.isRestarting || m_shutdown || !entry.config)
+        return;
+    const FailedAttempt failed{before, attempt.state, ended.exitCode, attempt.step - attempt.forkStep};
+    if (isLive(attempt.state) || attempt.state == AttemptState::Finished || attempt.state == AttemptState::Stopped)
+        return;
+    const Verdict verdict = judgeFailure(entry.config->restartPolicy, entry.retry, failed);
+    if (failed.healthySteps <= 0 && !entry.config->resume.checkpoint.empty())
+        entry.retry.failedFrom.insert(entry.config->resume.checkpoint);
+    if (!verdict.restart && verdict.text.empty())
+        return;
+    Event event;
+    event.key = attempt.key;
+    event.kind = EventKind::Note;
+    event.step = attempt.step;
+    event.tokens = attempt.tokens;
+    event.severity = verdict.restart ? Severity::Warning : Severity::Critical;
+    event.text = verdict.text;
+    if (verdict.restart) {
+        const std::int64_t most = entry.config->restartPolicy.maxRetries;
+        entry.retry.due = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(verdict.delayS));
+        entry.retry.why = attempt.stateText.substr(0, attempt.stateText.find('\n'));
+        event.text = "It is restarted from the last good checkpoint in " + seconds(verdict.delayS) + " (restart " +
+                     std::to_string(entry.retry.count) + " of " + std::to_string(most) + "). Stop or pause the run to prevent it.";
+        event.facts = {{"restart", std::to_string(entry.retry.count)}, {"max_retries", std::to_string(most)}, {"delay_s", seconds(verdict.delayS)}};
+    }
+    tellEvent(std::move(event));
+}
+
+// An operator's word comes before a pending restart. True when there was one and the order is done by that.
+bool Daemon::overruleRetry(RunEntry& entry, const Command& command) {
+    if (!entry.retry.due)
+        return false;
+    if (command.kind != CommandKind::Stop && command.kind != CommandKind::Pause && command.kind != CommandKind::Restart)
+        return false;
+    entry.retry.due.reset();
+    if (command.kind == CommandKind::Restart) // it takes the pending one's place
+        return false;
+    settleAndTell({command.id, CommandState::Applied, -1, "The pending restart is called off; the run stays down until it is restarted from a checkpoint."});
+    return true;
+}
+
+// From the minder's loop: restarts that are due, jobs that hang.
+void Daemon::mindRetries() {
+    const auto now = Clock::now();
+    for (auto& [name, entry] : m_runs) {
+        if (entry.attempts.empty() || !entry.config)
+            continue;
+        if (entry.retry.due && *entry.retry.due <= now) {
+            entry.retry.due.reset();
+            m_tasks->add([this, run = name] { carryOutRetry(run); });
+        }
+        const AttemptInfo& attempt = entry.newest();
+        const double allowed = entry.config->restartPolicy.hangS;
+        const double silent = std::chrono::duration<double>(now - entry.retry.progressAt).count();
+        if (allowed > 0 && silent > allowed && isLive(attempt.state) && !entry.isRestarting && entry.retry.hungAttempt != attempt.key.attempt)
+            killHung(entry, attempt, silent);
+    }
+}
+
+void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silentS) {
+    const auto process = m_supervisor->processOf(attempt.key);
+    if (!process)
+        return; // it is gone already; its end is on the way
+    const std::string states = supervise::rankStates(*process);
+    entry.retry.hungAttempt = attempt.key.attempt;
+    entry.retry.hungText = "The job hangs: no progress for " + seconds(silentS) + " after step " + std::to_string(attempt.step) +
+                           (entry.retry.phase.empty() ? "" : " (" + entry.retry.phase + ")") + "; it was killed." +
+                           (states.empty() ? "" : " A waiting rank polls, a sleeping one hangs:\n" + states);
+    spdlog::warn("{}/{}: {}", attempt.key.run, attempt.key.attempt, entry.retry.hungText);
+    m_supervisor->kill(attempt.key);
+}
+
+std::optional<CheckpointInfo> Daemon::lastGoodCheckpoint(const std::string& run) {
+    std::vector<AttemptInfo> attempts;
+    std::set<std::string> never;
+    {
+        const std::lock_guard lock(m_mutex);
+        RunEntry* entry = findRun(run);
+        attempts = entry->attempts;
+        never = entry->retry.failedFrom;
+    }
+    for (const CheckpointInfo& checkpoint : onLineage(attempts, attempts.back().key.attempt, m_shelf->list(run, runDir(run) / "checkpoints"))) {
+        if (never.contains(checkpoint.path))
+            continue;
+        CheckpointInfo checked = m_shelf->verified(checkpoint); // also where it was sound before: a job has died since
+        if (checked.damage.empty())
+            return checked;
+    }
+    return std::nullopt;
+}
+
+// On the task thread.
+void Daemon::carryOutRetry(const std::string& run) {
+    const auto checkpoint = lastGoodCheckpoint(run);
+    const std::lock_guard lock(m_mutex);
+    RunEntry* entry = findRun(run);
+    if (isLive(entry->newest().state) || entry->isRestarting || m_tasks->isStopping() || m_shutdown)
+        return; // somebody else was faster
+    const AttemptInfo failed = entry->newest();
+    Command command;
+    command.id = newUuid();
+    command.key = failed.key;
+    command.kind = CommandKind::Restart;
+    command.author = "telehelmd";
+    command.reason = "restart policy: " + entry->retry.why;
+    command.restart.emplace();
+    command.state = CommandState::Accepted;
+    command.requestedUs = command.acceptedUs = nowUs();
+    command.newAttempt = failed.key.attempt + 1;
+    AttemptInfo attempt;
+    attempt.key = {run, command.newAttempt};
+    attempt.configToml = failed.configToml;
+    if (checkpoint) {
+        const AttemptInfo* parent = entry->find(checkpoint->key.attempt);
+        config::ConfigOverrides overrides;
+        overrides.resumeCheckpoint = checkpoint->path;
+        if (auto text = config::applyOverrides(failed.configToml, overrides))
+            attempt.configToml = *text;
+        else
+            return spdlog::error("{}: {}", run, text.error().text());
+        attempt.parent = parent ? parent->key.attempt : failed.key.attempt;
+        attempt.forkStep = attempt.step = command.restart->checkpointStep = checkpoint->step;
+        attempt.tokens = checkpoint->tokens;
+        command.restart->checkpointAttempt = checkpoint->key.attempt;
+    } else if (!entry->config->resume.checkpoint.empty()) {
+        return tellNoCheckpoint(failed);
+    }
+    command.diff = config::configDiff(failed.configToml, attempt.configToml);
+    if (auto stored = m_store->putCommand(command); !stored)
+        return spdlog::error("{}", stored.error().text());
+    tellCommand(command);
+    const auto launched = launchAttempt(*entry, attempt);
+    CommandOutcome outcome{command.id, CommandState::Failed, -1, launched ? std::string() : launched.error().text()};
+    if (launched)
+        outcome = {command.id, CommandState::Applied, attempt.forkStep + 1,
+                   "Attempt " + std::to_string(attempt.key.attempt) + " goes on from step " + std::to_string(attempt.forkStep) +
+                       (checkpoint ? " of attempt " + std::to_string(attempt.parent) : ": there was no checkpoint yet") + "."};
+    computeTokensSeen(*entry);
+    settleAndTell(outcome);
+}
+
+void Daemon::tellNoCheckpoint(const AttemptInfo& failed) {
+    Event event;
+    event.key = failed.key;
+    event.kind = EventKind::Note;
+    event.severity = Severity::Critical;
+    event.step = failed.step;
+    event.text = "The run is not restarted by itself: no checkpoint on its curve is sound.";
+    tellEvent(std::move(event));
+}
+
+} // namespace telehelm::daemon

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/retry.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace telehelm::daemon {
+
+using ipc::AttemptState;
+
+void Retry::launched(Time now) {
+    due.reset();
+    step = -1;
+    phase.clear();
+    progressAt = now;
+}
+
+void Retry::heard(std::int64_t newStep, const std::string& newPhase, Time now) {
+    if (newStep != step || newPhase != phase || newPhase == "paused") // who is paused shall not move
+        progressAt = now;
+    step = newStep;
+    phase = newPhase;
+}
+
+Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, const FailedAttempt& failed) {
+    if (failed.after != AttemptState::Failed && failed.after != AttemptState::Lost)
+        return {};
+    if (policy.maxRetries == 0)
+        return {false, 0, "[restart_policy] max_retries is 0: the run is not restarted by itself."};
+    if (failed.before != AttemptState::Starting && failed.before != AttemptState::Running)
+        return {false, 0, "The operator had asked it to pause or stop: it is not restarted by itself."};
+    if (failed.exitCode == 2 || failed.exitCode == 3) // config, corpus: the same again would fail the same way
+        return {false, 0, "Its config or corpus is at fault: it is not restarted by itself."};
+    if (failed.healthySteps >= policy.resetSteps)
+        retry.count = 0;
+    if (retry.count >= policy.maxRetries)
+        return {false, 0, "It was restarted " + std::to_string(retry.count) + " times in a row already: it is not restarted any more."};
+    const double delay = policy.backoffS * std::pow(2.0, static_cast<double>(std::min<std::int64_t>(retry.count, 20)));
+    ++retry.count;
+    return {true, delay, ""};
+}
+
+std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,
+                                           const std::vector<ipc::CheckpointInfo>& all) {
+    std::vector<ipc::CheckpointInfo> found;
+    std::int64_t last = INT64_MAX;
+    while (attempt != 0) {
+        for (const ipc::CheckpointInfo& checkpoint : all) // newest first within an attempt
+            if (checkpoint.key.attempt == attempt && checkpoint.step <= last)
+                found.push_back(checkpoint);
+        const auto info = std::find_if(attempts.begin(), attempts.end(), [&](const auto& a) { return a.key.attempt == attempt; });
+        if (info == attempts.end() || info->parent >= attempt)
+            break;
+        last = std::min(last, info->forkStep);
+        attempt = info->parent;
+    }
+    return found;
+}
+
+} // namespace telehelm::daemon

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the daemon does by itself when a rank has died: the policy as pure functions, and what it remembers of a run.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "telehelm/ipc/types.h"
+
+namespace telehelm::daemon {
+
+/// Of one run; guarded like its RunEntry.
+struct Retry {
+    using Time = std::chrono::steady_clock::time_point;
+    std::int64_t count = 0;           // restarts in a row without enough healthy steps between them
+    std::optional<Time> due;          // one is pending
+    std::string why;                  // of the pending one
+    std::set<std::string> failedFrom; // checkpoints from which an attempt did not get one step further: never again
+    // Progress of the newest attempt, as its heartbeats tell it.
+    std::int64_t step = -1;
+    std::string phase;
+    Time progressAt;
+    std::uint32_t hungAttempt = 0; // killed because it made none
+    std::string hungText;
+
+    void launched(Time now);
+    void heard(std::int64_t step, const std::string& phase, Time now);
+};
+
+/// How an attempt ended, as far as the policy asks.
+struct FailedAttempt {
+    ipc::AttemptState before = ipc::AttemptState::Running; // its state when it ended
+    ipc::AttemptState after = ipc::AttemptState::Failed;
+    std::optional<int> exitCode;
+    std::int64_t healthySteps = 0;
+};
+struct Verdict {
+    bool restart = false;
+    double delayS = 0;
+    std::string text; // why not, where somebody should know; else empty
+};
+/// Counts: `retry.count` is that of the restart to come when `restart`.
+[[nodiscard]] Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, const FailedAttempt& failed);
+
+/// Checkpoints on the curve that ends in `attempt`, newest first: its own, then its parent's up to the fork, …
+[[nodiscard]] std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,
+                                                         const std::vector<ipc::CheckpointInfo>& all);
+
+} // namespace telehelm::daemon

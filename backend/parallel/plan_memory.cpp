@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "parallel/plan_memory.h"
+
+#include <algorithm>
+
+namespace telehelm::parallel {
+namespace {
+
+/// Logits that are held at once, as elements: the head works on a stretch of rows at a time.
+constexpr std::int64_t kLogitsAtOnce = 2 << 20;
+
+/// Elements of one micro-batch on one rank.
+struct Widths {
+    explicit Widths(const config::RunConfig& config)
+        : tokens(config.microSequences() * config.model.contextLength), tensor(config.parallel.tensor),
+          sequence(config.parallel.sequence ? config.parallel.tensor : 1) {
+        const config::ModelConfig& model = config.model;
+        residual = tokens * model.hiddenSize / sequence;
+        full = tokens * model.hiddenSize;
+        heads = tokens * model.hiddenSize / tensor;
+        ffn = tokens * model.ffnHiddenSize / tensor;
+        statistics = tokens / sequence;
+        lse = tokens * model.attentionHeads / tensor;
+    }
+    std::int64_t tokens, tensor, sequence;
+    std::int64_t residual;   // N, C: split by sequence, or whole
+    std::int64_t full;       // N, C: gathered
+    std::int64_t heads;      // N, C: split by heads
+    std::int64_t ffn;        // N, F: split by columns
+    std::int64_t statistics; // N: a norm's 1 / rms
+    std::int64_t lse;        // N, H: attention's log-sum-exp
+};
+
+double ring(std::int64_t ranks) {
+    return static_cast<double>(ranks - 1) / static_cast<double>(ranks);
+}
+
+/// Sent over the tensor axis for one micro-batch, in units of one reduce-scatter or all-gather of N × C.
+/// A layer has two blocks. With sequence parallel each gathers its input and reduce-scatters its output, the backward mirrors
+/// that, and gathers the input once more for the weight's gradient; without, each all-reduces once per direction (2 units).
+double tensorUnits(const LayerRange& part, bool sequence, Recompute mode) {
+    const double forward = 4, backward = sequence ? 6 : 4;
+    const double again = mode == Recompute::Full ? forward : 0;
+    double units = static_cast<double>(part.count) * (forward + backward + again);
+    // The look-up's sum over the vocabulary's parts; its gradient is gathered where it was split by sequence.
+    units += part.hasEmbedding ? 2 : 0;
+    // The head's input (gathered, and again for its weight) and the gradient's sum; without a split the sum alone.
+    units += part.hasHead ? (sequence ? 3 : 2) : 0;
+    return units;
+}
+
+} // namespace
+
+std::string_view name(Recompute mode) {
+    constexpr std::string_view names[] = {"none", "selective", "full"};
+    return names[static_cast<std::size_t>(mode)];
+}
+
+Recompute recomputeMode(std::string_view text) {
+    for (const Recompute mode : kRecomputeModes) {
+        if (name(mode) == text) {
+            return mode;
+        }
+    }
+    return Recompute::None;
+}
+
+ElementBytes elementBytes(const config::RunConfig& config) {
+    if (config.device == "cuda") {
+        return {.weight = 2, .gradient = 4, .activation = 2, .optimizer = 12};
+    }
+    return {.weight = 4, .gradient = 4, .activation = 4, .optimizer = 8};
+}
+
+ParameterShare parameterShare(const config::RunConfig& config, const LayerRange& part) {
+    const std::int64_t C = config.model.hiddenSize, F = config.model.ffnHiddenSize, V = config.model.vocabSize;
+    const std::int64_t ends = (part.hasEmbedding ? 1 : 0) + (part.hasHead ? 1 : 0);
+    const std::int64_t layer = 4 * C * C + 3 * C * F;
+    return {.split = (part.count * layer + ends * V * C) / config.parallel.tensor,
+            .replicated = part.count * 2 * C + (part.hasHead ? C : 0)};
+}
+
+std::int64_t layerActivationBytes(const config::RunConfig& config, Recompute mode) {
+    const Widths w(config);
+    const std::int64_t size = elementBytes(config).activation;
+    if (mode == Recompute::Full) {
+        return w.residual * size; // the layer's input
+    }
+    // Input and the stream between attention and ffn; q, k, v and the attention's output; gate and up.
+    std::int64_t elements = 2 * w.residual + 4 * w.heads + 2 * w.ffn;
+    if (mode == Recompute::None) {
+        elements += 2 * w.residual + w.ffn; // both norms' outputs and SwiGLU's product
+    }
+    return elements * size + (2 * w.statistics + w.lse) * 4; // statistics stay in fp32
+}
+
+std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRange> parts, std::span<const std::int64_t> inFlight,
+                       Recompute mode) {
+    const Widths w(config);
+    const std::int64_t layer = layerActivationBytes(config, mode);
+    std::int64_t bytes = 0;
+    for (std::size_t chunk = 0; chunk < parts.size(); ++chunk) {
+        // With each micro-batch the stream behind the part's last layer: what goes to the next part or to the head.
+        bytes += inFlight[chunk] * (parts[chunk].count * layer + w.residual * elementBytes(config).activation);
+    }
+    return bytes;
+}
+
+std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t posted, Recompute mode) {
+    const Widths w(config);
+    const std::int64_t size = elementBytes(config).activation;
+    // Gradients: of the stream at the layer's end and in its middle, of a norm's output, of attention's in- and output, of
+    // SwiGLU's product.
+    std::int64_t bytes = (3 * w.residual + 4 * w.heads + w.ffn) * size;
+    if (config.parallel.sequence && config.parallel.tensor > 1) {
+        bytes += 4 * w.full * size; // gathered: a block's input and output, and both in the backward
+    }
+    if (mode == Recompute::Full) {
+        bytes += layerActivationBytes(config, Recompute::None) - layerActivationBytes(config, Recompute::Full);
+    } else if (mode == Recompute::Selective) {
+        bytes += (2 * w.residual + w.ffn) * size;
+    }
+    bytes += config.model.contextLength * config.model.hiddenSize / config.model.attentionHeads * size; // RoPE's table
+    const bool hasHead = std::ranges::any_of(parts, &LayerRange::hasHead);
+    if (hasHead) {
+        const std::int64_t V = config.model.vocabSize / w.tensor;
+        const std::int64_t rows = std::clamp<std::int64_t>(kLogitsAtOnce / V, 64, std::max<std::int64_t>(w.tokens, 64));
+        bytes += w.residual * size + w.statistics * 4; // the last norm's output
+        bytes += (rows * V + w.tokens) * 4;            // fp32 logits, a loss per token
+    }
+    if (config.parallel.pipeline > 1) {
+        bytes += (1 + posted) * w.residual * size; // one that arrives, those that leave
+    }
+    return bytes;
+}
+
+Traffic stageTraffic(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t parameters,
+                     std::int64_t replicated, Recompute mode) {
+    const Widths w(config);
+    const ElementBytes size = elementBytes(config);
+    const auto microBatches = static_cast<double>(config.microBatches());
+    const double unit = static_cast<double>(w.full * size.activation) * ring(w.tensor);
+    Traffic out;
+    double ends = 0; // a part's neighbours in the pipeline
+    for (const LayerRange& part : parts) {
+        out.tensor += microBatches * unit * tensorUnits(part, config.parallel.sequence, mode);
+        if (part.hasHead) { // per token the logits' maximum, their sum and the target's logit, all-reduced in fp32
+            out.tensor += microBatches * 3 * 4 * static_cast<double>(w.tokens) * 2 * ring(w.tensor);
+        }
+        ends += (part.hasEmbedding ? 0 : 1) + (part.hasHead ? 0 : 1);
+    }
+    out.tensor += static_cast<double>(replicated * size.gradient) * 2 * ring(w.tensor); // the norms' gradients, once a step
+    out.data = static_cast<double>(parameters * (size.gradient + size.weight)) * ring(config.parallel.data);
+    if (config.parallel.pipeline > 1) { // each end sends one activation or one gradient per micro-batch
+        out.pipeline = microBatches * ends * static_cast<double>(w.residual * size.activation);
+    }
+    return out;
+}
+
+} // namespace telehelm::parallel

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/fault_injector.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <limits>
+#include <thread>
+
+#include <unistd.h>
+
+namespace telehelm::train {
+namespace {
+
+/// The last word of a rank that dies or hangs; straight to the job's log.
+void lastWord(int rank, const char* what, std::int64_t step, Phase phase) {
+    std::fprintf(stderr, "[faults] rank %d %s in step %lld, phase %s\n", rank, what, static_cast<long long>(step), name(phase));
+    std::fflush(stderr);
+}
+
+} // namespace
+
+std::string FaultInjector::text() const {
+    if (!m_isOn) {
+        return {};
+    }
+    std::string text;
+    const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : "; ") + what; };
+    const auto rank = [](std::int32_t number) { return "rank " + std::to_string(number); };
+    if (m_faults.nanStep > 0) {
+        add("NaN on " + rank(m_faults.nanRank) + " in layer " + std::to_string(m_faults.nanLayer) + " at step " +
+            std::to_string(m_faults.nanStep) + (m_faults.nanSteps > 1 ? " for " + std::to_string(m_faults.nanSteps) + " steps" : ""));
+    }
+    if (m_faults.slowMs > 0) {
+        add(rank(m_faults.slowRank) + " is slowed by " + std::to_string(static_cast<std::int64_t>(m_faults.slowMs)) +
+            " ms a step from step " + std::to_string(m_faults.slowFrom));
+    }
+    if (m_faults.dieStep > 0) {
+        add(rank(m_faults.dieRank) + " dies (" + m_faults.dieHow + ") at step " + std::to_string(m_faults.dieStep) + " in " +
+            m_faults.diePhase);
+    }
+    if (m_faults.hangStep > 0) {
+        add(rank(m_faults.hangRank) + " hangs at step " + std::to_string(m_faults.hangStep) + " in " + m_faults.hangPhase);
+    }
+    return text;
+}
+
+void FaultInjector::entered(std::int64_t step, Phase phase) {
+    if (!m_isOn) {
+        return;
+    }
+    const std::int64_t slowEnd = m_faults.slowSteps > 0 ? m_faults.slowFrom + m_faults.slowSteps : INT64_MAX;
+    if (m_faults.slowMs > 0 && m_rank == m_faults.slowRank && phase == Phase::Backward && step >= m_faults.slowFrom && step < slowEnd &&
+        step != m_slowed) {
+        m_slowed = step; // once a step, however many micro-batches it has
+        std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(m_faults.slowMs));
+    }
+    if (step == m_faults.dieStep && m_rank == m_faults.dieRank && m_faults.diePhase == name(phase)) {
+        lastWord(m_rank, "dies", step, phase);
+        if (m_faults.dieHow == "signal") {
+            ::kill(getpid(), SIGKILL);
+        }
+        _exit(kExitCode);
+    }
+    if (step == m_faults.hangStep && m_rank == m_faults.hangRank && m_faults.hangPhase == name(phase)) {
+        lastWord(m_rank, "hangs", step, phase);
+        for (;;) {
+            std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    }
+}
+
+void FaultInjector::poison(std::int64_t step, model::Model& model) {
+    if (!m_isOn || m_faults.nanStep == 0 || m_rank != m_faults.nanRank || step < m_faults.nanStep ||
+        step >= m_faults.nanStep + m_faults.nanSteps) {
+        return;
+    }
+    const std::string weight = "layers." + std::to_string(m_faults.nanLayer) + ".attention.qkv";
+    const auto found = std::ranges::find(model.layout(), weight, &model::ParameterInfo::name);
+    if (found == model.layout().end()) {
+        std::fprintf(stderr, "[faults] rank %d has no %s: no NaN is put there\n", m_rank, weight.c_str());
+        return;
+    }
+    m_poisoned = found->offset;
+    float& value = model.parameters()[static_cast<std::size_t>(m_poisoned)];
+    m_healthy = value;
+    value = std::numeric_limits<float>::quiet_NaN();
+}
+
+void FaultInjector::heal(model::Model& model) {
+    if (m_poisoned >= 0) {
+        model.parameters()[static_cast<std::size_t>(m_poisoned)] = m_healthy;
+        m_poisoned = -1;
+    }
+}
+
+} // namespace telehelm::train

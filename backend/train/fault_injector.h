@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What [faults] asks for, done to this rank: so that tests see a real NaN, a real slow rank, a real death, a real hang.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "config/run_config.h"
+#include "model/model.h"
+#include "train/step_watch.h"
+
+namespace telehelm::train {
+
+/// Trainer thread only. Nothing happens unless the config names a fault for this attempt.
+class FaultInjector {
+public:
+    static constexpr int kExitCode = 70; // of a rank that is told to exit
+
+    FaultInjector(const config::FaultsConfig& faults, std::uint32_t attempt, int rank)
+        : m_faults(faults), m_isOn(faults.inAttempt(attempt)), m_rank(rank) {}
+
+    [[nodiscard]] bool isOn() const { return m_isOn; }
+    /// What is going to happen, for the announcement; "" when off.
+    [[nodiscard]] std::string text() const;
+    /// At each turn of a step: slow, die or hang here.
+    void entered(std::int64_t step, Phase phase);
+    /// Around a step: a weight of the layer is NaN during it, and as before after it (a skipped step changes none).
+    void poison(std::int64_t step, model::Model& model);
+    void heal(model::Model& model);
+
+private:
+    const config::FaultsConfig m_faults;
+    const bool m_isOn;
+    const int m_rank;
+    std::int64_t m_slowed = 0;    // the step in which this rank was slowed last
+    std::int64_t m_poisoned = -1; // element of the parameters
+    float m_healthy = 0;
+};
+
+} // namespace telehelm::train

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/pipeline_runner.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace telehelm::train {
+
+using parallel::Action;
+using parallel::ActionKind;
+
+namespace {
+
+constexpr int kNoTicket = -1;
+
+} // namespace
+
+/// The schedule with a slot for each action; `slots` gets how many each chunk needs.
+std::vector<PipelineRunner::Turn> PipelineRunner::turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots) {
+    const config::ParallelConfig& mesh = config.parallel;
+    const auto kind = parallel::scheduleKind(mesh.schedule);
+    if (!kind) {
+        throw std::invalid_argument(kind.error().text());
+    }
+    const auto actions =
+        parallel::makeSchedule(*kind, mesh.pipeline, stage, static_cast<int>(config.microBatches()), mesh.chunks);
+    if (!actions) {
+        throw std::invalid_argument(actions.error().text());
+    }
+    slots.assign(static_cast<std::size_t>(mesh.chunks), 0);
+    std::vector<std::vector<int>> free(slots.size());
+    std::vector<std::vector<int>> held(slots.size(), std::vector<int>(static_cast<std::size_t>(config.microBatches())));
+    std::vector<Turn> turns;
+    for (const Action& action : *actions) {
+        const auto chunk = static_cast<std::size_t>(action.chunk);
+        int& slot = held[chunk][static_cast<std::size_t>(action.microBatch)];
+        if (action.kind == ActionKind::Backward) {
+            free[chunk].push_back(slot);
+        } else if (free[chunk].empty()) {
+            slot = slots[chunk]++;
+        } else {
+            slot = free[chunk].back();
+            free[chunk].pop_back();
+        }
+        turns.push_back({action, slot});
+    }
+    return turns;
+}
+
+model::Placement PipelineRunner::placement(const config::RunConfig& config, const parallel::Mesh& mesh) {
+    model::Placement placement{.parallel = model::parallelShape(config, mesh.own().tensor, mesh.own().pipeline),
+                               .recompute = config.parallel.recompute == "full",
+                               .tensor = &mesh.tensor()};
+    static_cast<void>(turnsOf(config, mesh.own().pipeline, placement.inFlight));
+    return placement;
+}
+
+PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh)
+    : m_model(model), m_stages(mesh.pipeline()), m_stage(mesh.own().pipeline), m_count(config.parallel.pipeline),
+      m_chunks(config.parallel.chunks), m_microBatches(config.microBatches()),
+      m_microTokens(static_cast<std::size_t>(config.microSequences() * config.model.contextLength)) {
+    std::vector<int> inFlight;
+    m_turns = turnsOf(config, m_stage, inFlight);
+    m_slots.resize(place(m_chunks, 0));
+    for (const Turn& turn : m_turns) {
+        m_slots[place(turn.action.chunk, turn.action.microBatch)] = turn.slot;
+    }
+    m_forwards.resize(m_slots.size(), kNoTicket);
+    if (m_count * m_chunks > 1) {
+        // One chunk: a gradient's receiver never waits for what comes after that gradient. Several: it may.
+        m_backwards.resize(m_chunks == 1 ? 2 : m_slots.size(), kNoTicket);
+        m_outgoing.resize(m_backwards.size() * static_cast<std::size_t>(model.boundarySize(config.microSequences())));
+    }
+}
+
+double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
+                           const std::function<void(ActionKind)>& onTurn) {
+    double nats = 0;
+    for (const Turn& turn : m_turns) {
+        const std::size_t from = static_cast<std::size_t>(turn.action.microBatch) * m_microTokens;
+        const auto in = inputs.subspan(from, m_microTokens);
+        const auto out = targets.subspan(from, m_microTokens);
+        if (m_count * m_chunks == 1) { // forward and backward in one
+            if (turn.action.kind == ActionKind::Forward) {
+                onTurn(ActionKind::Forward);
+                nats += m_model.trainMicroBatch(in, out, gradScale);
+            }
+            continue;
+        }
+        onTurn(turn.action.kind);
+        if (turn.action.kind == ActionKind::Forward) {
+            forward(turn, in, out);
+        } else {
+            nats += backward(turn, in, out, gradScale);
+        }
+    }
+    std::ranges::for_each(m_forwards, [this](int& ticket) { settle(ticket); });
+    std::ranges::for_each(m_backwards, [this](int& ticket) { settle(ticket); });
+    return nats;
+}
+
+void PipelineRunner::forward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) {
+    const Action& action = turn.action;
+    if (parallel::source(action, m_count, m_stage, m_chunks)) {
+        receive(action, m_model.partInput(action.chunk, turn.slot));
+    }
+    m_model.forwardPart(action.chunk, turn.slot, inputs, targets);
+    m_forwards[place(action.chunk, action.microBatch)] = post(action, m_model.partOutput(action.chunk, turn.slot));
+}
+
+double PipelineRunner::backward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
+                                float gradScale) {
+    const Action& action = turn.action;
+    settle(m_forwards[place(action.chunk, action.microBatch)]); // its output's place may be used again from here on
+    if (parallel::source(action, m_count, m_stage, m_chunks)) {
+        receive(action, m_model.boundaryGradient());
+    }
+    const double nats = m_model.backwardPart(action.chunk, turn.slot, inputs, targets, gradScale);
+    if (parallel::target(action, m_count, m_stage, m_chunks)) {
+        const std::span<float> gradient = m_model.boundaryGradient();
+        m_next = m_count == 1 ? place(action.chunk, action.microBatch) : (m_next + 1) % m_backwards.size();
+        settle(m_backwards[m_next]);
+        const auto buffer = std::span(m_outgoing).subspan(m_next * gradient.size(), gradient.size());
+        std::ranges::copy(gradient, buffer.begin());
+        m_backwards[m_next] = post(action, buffer);
+    }
+    return nats;
+}
+
+/// From another stage, or from this one's neighbouring chunk where there is only one stage.
+void PipelineRunner::receive(const Action& action, std::span<float> into) {
+    const parallel::Peer from = *parallel::source(action, m_count, m_stage, m_chunks);
+    if (from.stage != m_stage) {
+        m_stages.recv(std::as_writable_bytes(into), from.stage, parallel::messageTag(action));
+    } else if (action.kind == ActionKind::Forward) {
+        std::ranges::copy(m_model.partOutput(from.chunk, m_slots[place(from.chunk, action.microBatch)]), into.begin());
+    } else {
+        std::copy_n(m_outgoing.begin() + static_cast<std::ptrdiff_t>(place(from.chunk, action.microBatch) * into.size()), into.size(),
+                    into.begin());
+    }
+}
+
+int PipelineRunner::post(const Action& action, std::span<const float> data) {
+    const auto to = parallel::target(action, m_count, m_stage, m_chunks);
+    if (!to || to->stage == m_stage) {
+        return kNoTicket;
+    }
+    return m_stages.post(std::as_bytes(data), to->stage, parallel::messageTag({action.kind, action.microBatch, to->chunk}));
+}
+
+void PipelineRunner::settle(int& ticket) {
+    if (ticket != kNoTicket) {
+        m_stages.wait(ticket);
+        ticket = kNoTicket;
+    }
+}
+
+void PipelineRunner::evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
+    if (m_count * m_chunks == 1) {
+        m_model.evaluate(inputs, targets, nats);
+        return;
+    }
+    for (int chunk = 0; chunk < m_chunks; ++chunk) {
+        const Action action{ActionKind::Forward, 0, chunk};
+        if (const auto from = parallel::source(action, m_count, m_stage, m_chunks); from && from->stage != m_stage) {
+            receive(action, m_model.partInput(chunk, 0));
+        } else if (from) {
+            std::ranges::copy(m_model.partOutput(from->chunk, 0), m_model.partInput(chunk, 0).begin());
+        }
+        m_model.forwardPart(chunk, 0, inputs, targets);
+        m_forwards[static_cast<std::size_t>(chunk)] = post(action, m_model.partOutput(chunk, 0));
+    }
+    if (m_stage == m_count - 1) {
+        m_model.evaluatePart(0, inputs, targets, nats);
+    }
+    std::ranges::for_each(m_forwards, [this](int& ticket) { settle(ticket); });
+    m_stages.broadcast(std::as_writable_bytes(nats), m_count - 1);
+}
+
+} // namespace telehelm::train

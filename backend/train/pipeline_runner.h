@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stage's share of a step: runs its schedule's actions and passes activations and gradients to its neighbours.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "config/run_config.h"
+#include "model/model.h"
+#include "parallel/mesh.h"
+#include "parallel/schedule.h"
+
+namespace telehelm::train {
+
+/// Trainer thread only; collective over the tensor and the pipeline axis. No allocation inside a step.
+class PipelineRunner {
+public:
+    /// Throws std::invalid_argument where the config has no schedule.
+    PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh);
+
+    /// How the model of this rank is to be made.
+    [[nodiscard]] static model::Placement placement(const config::RunConfig& config, const parallel::Mesh& mesh);
+
+    /// Forward and backward of all micro-batches of a step, (micro-batch, sequence, T) each. Adds to the gradients. Returns Σ nats
+    /// on ranks of the last stage, 0 on the others. `onTurn`: hears before each action.
+    double run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
+               const std::function<void(parallel::ActionKind)>& onTurn);
+    /// Every rank gets each token's loss.
+    void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats);
+
+private:
+    struct Turn {
+        parallel::Action action;
+        int slot;
+    };
+    static std::vector<Turn> turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots);
+    [[nodiscard]] std::size_t place(int chunk, std::int64_t microBatch) const {
+        return static_cast<std::size_t>(chunk * m_microBatches + microBatch);
+    }
+    void receive(const parallel::Action& action, std::span<float> into);
+    int post(const parallel::Action& action, std::span<const float> data);
+    void settle(int& ticket);
+    void forward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
+    double backward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale);
+
+    // constant after construction
+    model::Model& m_model;
+    comm::Communicator& m_stages;
+    int m_stage, m_count, m_chunks;
+    std::int64_t m_microBatches;
+    std::size_t m_microTokens;
+    std::vector<Turn> m_turns;
+    // trainer thread only
+    std::vector<int> m_slots;      // by (chunk, micro-batch): where its activations lie
+    std::vector<int> m_forwards;   // tickets by (chunk, micro-batch)
+    std::vector<int> m_backwards;  // tickets by outgoing buffer
+    std::vector<float> m_outgoing; // gradients on their way: so many of them that no receiver is ever waited for in a circle
+    std::size_t m_next = 0;        // outgoing buffer
+};
+
+} // namespace telehelm::train

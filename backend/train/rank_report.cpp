@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/rank_report.h"
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+namespace telehelm::train {
+namespace {
+
+enum Column : std::size_t { StepMs, ForwardMs, BackwardMs, CommTensorMs, CommPipelineMs, CommDataMs, BubbleMs, OptimizerMs, DataMs, Memory };
+constexpr std::array<const char*, 10> kNames = {"step_ms",      "forward_ms", "backward_ms",  "comm_tensor_ms", "comm_pipeline_ms",
+                                                "comm_data_ms", "bubble_ms",  "optimizer_ms", "data_ms",        "memory_bytes"};
+
+/// Resident set of this process.
+double memoryBytes() {
+    std::ifstream file("/proc/self/statm");
+    double total = 0;
+    double resident = 0;
+    file >> total >> resident;
+    return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+/// What the rank did itself: without waiting for others.
+double workOf(const std::array<double, 10>& row) {
+    return row[ForwardMs] + row[BackwardMs] + row[OptimizerMs] + row[DataMs];
+}
+
+} // namespace
+
+void RankReport::add(const StepWatch& watch, double computeMs) {
+    m_sums[StepMs] += computeMs;
+    m_sums[ForwardMs] += watch.ms(Phase::Forward) - watch.inside(Phase::Forward);
+    m_sums[BackwardMs] += watch.ms(Phase::Backward) - watch.inside(Phase::Backward);
+    m_sums[CommTensorMs] += watch.ms(Meter::CommTensor);
+    m_sums[CommPipelineMs] += watch.ms(Meter::CommPipeline);
+    m_sums[CommDataMs] += watch.ms(Phase::Reduce) + watch.ms(Phase::Gather);
+    m_sums[BubbleMs] += watch.ms(Meter::Bubble);
+    m_sums[OptimizerMs] += watch.ms(Phase::Optimizer);
+    m_sums[DataMs] += watch.ms(Phase::Data);
+    ++m_steps;
+}
+
+void RankReport::gather(Telemetry& telemetry) {
+    comm::Communicator& world = m_mesh.world();
+    std::vector<Row> rows(static_cast<std::size_t>(world.size()), Row{});
+    Row& own = rows[static_cast<std::size_t>(world.rank())];
+    for (std::size_t column = 0; column < kColumns; ++column) {
+        own[column] = m_steps > 0 ? m_sums[column] / m_steps : 0;
+    }
+    own[Memory] = memoryBytes();
+    m_sums.fill(0);
+    m_steps = 0;
+    world.allReduce(std::span(rows.front().data(), rows.size() * kColumns), comm::Reduce::Sum);
+    if (telemetry.speaks()) {
+        tell(telemetry, rows);
+    }
+}
+
+void RankReport::tell(Telemetry& telemetry, std::span<const Row> rows) {
+    const parallel::MeshShape& shape = m_mesh.shape();
+    const bool hasTensor = m_mesh.tensor().size() > 1;
+    const bool hasPipeline = m_mesh.pipeline().size() > 1;
+    std::vector<double> work;
+    for (std::size_t rank = 0; rank < rows.size(); ++rank) {
+        const std::string prefix = "rank/" + std::to_string(rank) + "/";
+        for (std::size_t column = 0; column < kColumns; ++column) {
+            const bool isThere = column == CommTensorMs ? hasTensor : column == CommPipelineMs || column == BubbleMs ? hasPipeline : true;
+            if (isThere) {
+                telemetry.point(prefix + kNames[column], rows[rank][column]);
+            }
+        }
+        work.push_back(workOf(rows[rank]));
+    }
+    const std::vector<StragglerWatch::Change> changes = m_stragglers.gathered(work);
+    if (shape.ranks() > 1) {
+        telemetry.point("perf/rank_skew", m_stragglers.skew());
+    }
+    for (const StragglerWatch::Change& change : changes) {
+        tellStraggler(telemetry, change);
+    }
+}
+
+void RankReport::tellStraggler(Telemetry& telemetry, const StragglerWatch::Change& change) const {
+    char text[200];
+    if (change.began) {
+        std::snprintf(text, sizeof text, "Rank %d is a straggler: %.1f ms of own work a step, the others %.1f ms (%.2f times).", change.rank,
+                      change.ms, change.othersMs, change.ratio);
+    } else {
+        std::snprintf(text, sizeof text, "Rank %d keeps up again: %.1f ms of own work a step, the others %.1f ms.", change.rank, change.ms,
+                      change.othersMs);
+    }
+    telemetry.event(ipc::EventKind::Note, change.began ? ipc::Severity::Warning : ipc::Severity::Info, text,
+                    {{"straggler", change.began ? "begins" : "over"}, {"rank", std::to_string(change.rank)}, {"ratio", std::to_string(change.ratio)}});
+}
+
+} // namespace telehelm::train

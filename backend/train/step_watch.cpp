@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/step_watch.h"
+
+namespace telehelm::train {
+
+const char* name(Phase phase) {
+    constexpr std::array<const char*, kPhases> kNames = {"data", "forward", "backward", "reduce", "optimizer", "gather", "checkpoint"};
+    return kNames[static_cast<std::size_t>(phase)];
+}
+
+void StepWatch::begin(std::int64_t step) {
+    m_step = step;
+    m_isOpen = false;
+    m_ms.fill(0);
+    m_inside.fill(0);
+    m_meters.fill(0);
+}
+
+void StepWatch::close() {
+    if (m_isOpen) {
+        m_ms[static_cast<std::size_t>(m_phase)] += std::chrono::duration<double, std::milli>(Clock::now() - m_entered).count();
+    }
+    m_isOpen = false;
+}
+
+void StepWatch::enter(Phase phase) {
+    close();
+    m_phase = phase;
+    m_entered = Clock::now();
+    m_isOpen = true;
+    if (m_onEnter) {
+        m_onEnter(m_step, phase);
+    }
+}
+
+void StepWatch::add(Meter meter, double ms) {
+    m_meters[static_cast<std::size_t>(meter)] += ms;
+    if (m_isOpen) {
+        m_inside[static_cast<std::size_t>(m_phase)] += ms;
+    }
+}
+
+void StepWatch::end() {
+    close();
+}
+
+} // namespace telehelm::train

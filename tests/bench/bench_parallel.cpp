@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// How fast telehelm-rank trains one model on different meshes, one thread per rank, and what the plan foretold. One JSON object
+// a line. `efficiency` = tokens/s ÷ (ranks × tokens/s of one rank), told where every rank has a core of its own; on a pure
+// pipeline 1 − efficiency is the idle share as measured (messages included) next to the bubble as planned.
+//   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn, the fastest counts; TELEHELM_BIN finds telehelm-rank
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "parallel/plan.h"
+#include "trainer_rig.h"
+
+using namespace telehelm;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Mesh {
+    int tensor, pipeline, data, chunks;
+    bool sequence;
+    [[nodiscard]] int ranks() const { return tensor * pipeline * data; }
+};
+
+constexpr Mesh kMeshes[] = {{1, 1, 1, 1, false}, {1, 1, 2, 1, false}, {2, 1, 1, 1, false},
+                            {2, 1, 1, 1, true},  {1, 2, 1, 1, false}, {1, 2, 1, 2, false},
+                            {2, 2, 1, 1, true},  {1, 2, 2, 1, false}, {2, 1, 2, 1, true}};
+
+struct Options {
+    int steps = 12, rounds = 3;
+};
+
+std::string configText(const Mesh& mesh, const fs::path& corpus, int steps) {
+    const auto line = [](const char* key, int value) { return std::string(key) + " = " + std::to_string(value) + "\n"; };
+    return "name = \"bench\"\n" + line("steps", steps) +
+           "[model]\nlayers = 8\nhidden_size = 128\nattention_heads = 4\nffn_hidden_size = 344\nvocab_size = 272\n"
+           "context_length = 128\nstandard_deviation = 0.02\nmatrix_standard_deviation = 0.02\n"
+           "[batch]\nsequences = 16\nmicro_sequences = 2\n[validation]\nevery_steps = 0\n[checkpoint]\nevery_steps = "
+           "0\n[parallel]\n" +
+           line("tensor", mesh.tensor) + line("pipeline", mesh.pipeline) + line("data", mesh.data) + line("chunks", mesh.chunks) +
+           "schedule = \"" + (mesh.chunks > 1 ? "interleaved" : "1f1b") + "\"\nsequence = " + (mesh.sequence ? "true" : "false") +
+           "\n[data]\ncorpus = \"" + corpus.string() + "\"\n[data.mixture]\nWebText = 50.0\nCode = 30.0\nBook = 20.0\n";
+}
+
+std::string shellWord(std::string_view text) {
+    std::string out = "'";
+    for (const char c : text) {
+        out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    }
+    return out + "'";
+}
+
+/// The median tokens/s of the steps after the first quarter; empty with the last words of the job where it failed.
+struct Speed {
+    std::optional<double> tokensPerS;
+    std::string words;
+};
+Speed train(const std::string& command, int steps) {
+    FILE* job = popen((command + " 2>&1").c_str(), "r");
+    if (job == nullptr) {
+        return {std::nullopt, "cannot start a shell"};
+    }
+    std::vector<double> speeds;
+    std::string last;
+    for (std::array<char, 4096> line{}; fgets(line.data(), static_cast<int>(line.size()), job) != nullptr;) {
+        const std::string text(line.data());
+        int step = 0;
+        const std::size_t at = text.find("step "), unit = text.find(" tok/s");
+        if (at != std::string::npos && unit != std::string::npos && std::sscanf(text.c_str() + at, "step %d/", &step) == 1) {
+            if (step > steps / 4) {
+                speeds.push_back(std::atof(text.c_str() + text.rfind(' ', unit - 1)));
+            }
+        } else if (text.find("[error]") != std::string::npos || last.empty()) {
+            last = text.substr(0, text.find('\n'));
+        }
+    }
+    const int status = pclose(job);
+    if (status != 0 || speeds.empty()) {
+        return {std::nullopt, last};
+    }
+    std::ranges::nth_element(speeds, speeds.begin() + static_cast<std::ptrdiff_t>(speeds.size() / 2));
+    return {speeds[speeds.size() / 2], {}};
+}
+
+std::string escaped(const std::string& text) {
+    std::string out;
+    for (const char c : text) {
+        out += c == '"' || c == '\\'                  ? std::string{'\\', c}
+               : static_cast<unsigned char>(c) < 0x20 ? std::string(" ")
+                                                      : std::string(1, c);
+    }
+    return out;
+}
+
+class Bench {
+public:
+    Bench(Options options, fs::path folder, fs::path program)
+        : m_options(options), m_folder(std::move(folder)), m_program(std::move(program)) {
+        tests::makeTinyCorpus(m_folder / "corpus");
+    }
+
+    int run() {
+        for (int round = 0; round < m_options.rounds; ++round) { // in turn, so that a slow minute hits all alike
+            for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
+                const Speed speed = train(command(mesh, round), m_options.steps);
+                Speed& best = m_speeds[mesh];
+                if (round == 0 || (speed.tokensPerS && (!best.tokensPerS || *speed.tokensPerS > *best.tokensPerS))) {
+                    best = speed;
+                }
+            }
+        }
+        bool allRan = true;
+        for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
+            allRan = print(mesh) && allRan;
+        }
+        return allRan ? 0 : 1;
+    }
+
+private:
+    std::string command(std::size_t index, int round) {
+        const Mesh& mesh = kMeshes[index];
+        const fs::path run = m_folder / (std::to_string(index) + "-" + std::to_string(round));
+        fs::create_directories(run);
+        const fs::path config = run / "config.toml";
+        std::ofstream(config) << configText(mesh, m_folder / "corpus", m_options.steps);
+        std::string text =
+            mesh.ranks() == 1 ? "" : "mpirun -np " + std::to_string(mesh.ranks()) + " --oversubscribe --bind-to none ";
+        text += shellWord(m_program.string()) + " --config " + shellWord(config.string()) + " --offline --threads 1 --run-dir " +
+                shellWord((run / "attempt-1").string());
+        return text;
+    }
+
+    bool print(std::size_t index) {
+        const Mesh& mesh = kMeshes[index];
+        const Speed& speed = m_speeds[index];
+        std::printf(
+            R"({"bench":"parallel","tensor":%d,"pipeline":%d,"data":%d,"ranks":%d,"sequence":%s,"schedule":"%s","chunks":%d)",
+            mesh.tensor, mesh.pipeline, mesh.data, mesh.ranks(), mesh.sequence ? "true" : "false",
+            mesh.chunks > 1 ? "interleaved" : "1f1b", mesh.chunks);
+        if (!speed.tokensPerS) {
+            std::printf(R"(,"error":"%s"})"
+                        "\n",
+                        escaped(speed.words).c_str());
+            return false;
+        }
+        std::printf(R"(,"tokens_per_s":%.0f)", *speed.tokensPerS);
+        const auto plan = planOf(mesh);
+        if (plan) {
+            std::printf(R"(,"bubble_planned":%.4f)", plan->bubbleShare);
+        }
+        const std::optional<double> alone = m_speeds[0].tokensPerS;
+        if (alone && mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
+            const double efficiency = *speed.tokensPerS / (mesh.ranks() * *alone);
+            std::printf(R"(,"efficiency":%.4f)", efficiency);
+            if (mesh.pipeline == mesh.ranks()) {
+                std::printf(R"(,"idle_measured":%.4f)", 1 - efficiency);
+            }
+        }
+        std::printf("}\n");
+        return true;
+    }
+
+    Result<parallel::Plan> planOf(const Mesh& mesh) const {
+        const auto config = config::parseRunConfig(configText(mesh, m_folder / "corpus", m_options.steps), "bench");
+        return config ? parallel::makePlan(*config) : tl::unexpected(config.error());
+    }
+
+    Options m_options;
+    fs::path m_folder, m_program;
+    std::map<std::size_t, Speed> m_speeds; // by mesh; the first one is a rank alone
+};
+
+std::optional<Options> parse(int argc, char** argv) {
+    Options options;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const std::string_view flag = argv[i];
+        int* value = flag == "--steps" ? &options.steps : flag == "--rounds" ? &options.rounds : nullptr;
+        if (value == nullptr || (*value = std::atoi(argv[i + 1])) < 1) {
+            return std::nullopt;
+        }
+    }
+    return argc % 2 == 1 ? std::optional(options) : std::nullopt;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const auto options = parse(argc, argv);
+    if (!options) {
+        std::fprintf(stderr, "usage: bench_parallel [--steps N] [--rounds R]\n");
+        return 2;
+    }
+    const char* bin = std::getenv("TELEHELM_BIN");
+    const fs::path folder = bin != nullptr ? fs::path(bin) : fs::read_symlink("/proc/self/exe").parent_path();
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    std::string scratch = (fs::temp_directory_path() / "bench-parallel-XXXXXX").string();
+    if (mkdtemp(scratch.data()) == nullptr) {
+        std::perror("bench_parallel: a folder for its runs");
+        return 1;
+    }
+    const int status = Bench(*options, scratch, folder / "telehelm-rank").run();
+    fs::remove_all(scratch);
+    return status;
+}

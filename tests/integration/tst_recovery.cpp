@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// A rank that dies or hangs in any phase of a step: the daemon says which one and why, restarts the run from its last good
+// checkpoint by itself, and the curve is the unbroken run's, bit for bit.
+#include <QDir>
+#include <QFile>
+#include <QTemporaryDir>
+#include <QTest>
+
+#undef emit // Qt's macro; the trainer link has a method of this name
+
+#include <bit>
+#include <map>
+
+#include "daemon/daemon.h"
+#include "data/corpus_writer.h"
+#include "supervise/job_command.h"
+
+using namespace telehelm;
+using namespace telehelm::ipc;
+
+namespace {
+
+constexpr int kPatience = 90'000;
+constexpr std::int64_t kSteps = 40;
+
+template <typename T>
+T must(Result<T> result) {
+    if (!result)
+        qFatal("%s", result.error().text().c_str());
+    if constexpr (!std::is_void_v<T>)
+        return std::move(*result);
+}
+
+std::string configText(const std::string& name, const std::string& corpus, const std::string& extra) {
+    const std::string head = "name = \"" + name + "\"\n[data]\ncorpus = \"" + corpus + "\"\n";
+    return "steps = 40\n" + head + R"([data.mixture]
+Code = 50.0
+WebText = 50.0
+[model]
+layers = 2
+hidden_size = 32
+attention_heads = 2
+ffn_hidden_size = 64
+vocab_size = 272
+context_length = 32
+standard_deviation = 2.0e-2
+matrix_standard_deviation = 2.0e-2
+[optimizer]
+learning_rate = 1.0e-3
+matrix_learning_rate = 1.0e-3
+[batch]
+sequences = 8
+micro_sequences = 2
+[parallel]
+data = 2
+[validation]
+every_steps = 0
+[checkpoint]
+every_steps = 10
+)" + extra;
+}
+
+} // namespace
+
+class TestRecovery : public QObject {
+    Q_OBJECT
+
+private slots:
+    void initTestCase();
+    void aDeathIsMended_data();
+    void aDeathIsMended();
+    void aHangIsKilledAndMended();
+    void retriesAreBounded();
+    void stopWinsOverAPendingRestart();
+    void aDamagedCheckpointIsNotUsed();
+    void cleanupTestCase();
+
+private:
+    void start(const std::string& name, const std::string& extra) {
+        StartRequest request;
+        request.configToml = configText(name, m_dir.filePath("corpus").toStdString(), extra);
+        request.configPath = m_dir.filePath("config.toml").toStdString();
+        request.commandId = newUuid();
+        must(m_daemon->startRun(request));
+    }
+    AttemptInfo newest(const std::string& run) { return *must(m_daemon->getRun(run)).newest(); }
+    bool ends(const std::string& run, std::uint32_t attempt, AttemptState state) {
+        const bool ended = QTest::qWaitFor([&] { return newest(run).key.attempt == attempt && newest(run).state == state; }, kPatience);
+        if (!ended)
+            qWarning("%s/%u is %s: %s", run.c_str(), newest(run).key.attempt, name(newest(run).state), newest(run).stateText.c_str());
+        return ended;
+    }
+    std::map<std::int64_t, std::uint64_t> lossBits(const std::string& run) {
+        SeriesQuery query;
+        query.key = {run, 0};
+        query.names = {series::kTrainLoss};
+        query.maxBuckets = 0;
+        std::map<std::int64_t, std::uint64_t> bits;
+        must(m_daemon->querySeries(query, [&](SeriesSegment&& segment) {
+            for (const Bucket& bucket : segment.buckets)
+                bits[bucket.firstStep] = std::bit_cast<std::uint64_t>(bucket.first);
+            return true;
+        }));
+        return bits;
+    }
+    std::vector<Event> events(const std::string& run, EventKind kind) {
+        std::vector<Event> found;
+        for (Event& event : must(m_daemon->listEvents({run, 0, 0})))
+            if (event.kind == kind)
+                found.push_back(std::move(event));
+        return found;
+    }
+    QString dirOf(const std::string& run) const { return m_dir.filePath("state/runs/" + QString::fromStdString(run)); }
+    Command order(const std::string& run, CommandKind kind) {
+        Command command;
+        command.id = newUuid();
+        command.key.run = run;
+        command.kind = kind;
+        command.author = "tester";
+        command.reason = "because the test says so";
+        return command;
+    }
+
+    QTemporaryDir m_dir;
+    std::unique_ptr<daemon::Daemon> m_daemon;
+    std::map<std::int64_t, std::uint64_t> m_unbroken;
+};
+
+void TestRecovery::initTestCase() {
+    if (supervise::findProgram("mpirun").empty())
+        QSKIP("mpirun is missing (package openmpi-bin)");
+    std::vector<std::string> code, web;
+    for (int i = 0; i < 200; ++i) {
+        std::string text = "def f" + std::to_string(i) + "(x):\n", words;
+        for (int j = 0; j < 20; ++j) {
+            text += "    x = x * " + std::to_string(i * j) + "\n";
+            words += "Page " + std::to_string(i) + " tells about thing " + std::to_string(j * 7 % 13) + ". ";
+        }
+        code.push_back(text);
+        web.push_back(words);
+    }
+    must(data::writeCorpus(m_dir.filePath("corpus").toStdString(), {{"Code", "code", code}, {"WebText", "en", web}}));
+    QDir().mkpath(m_dir.filePath("state"));
+    daemon::DaemonOptions options;
+    options.stateDir = m_dir.filePath("state").toStdString();
+    options.rankProgram = qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()).toStdString() + "/telehelm-rank";
+    m_daemon = must(daemon::Daemon::open(options));
+    start("unbroken", "");
+    QVERIFY(ends("unbroken", 1, AttemptState::Finished));
+    m_unbroken = lossBits("unbroken");
+    QCOMPARE(static_cast<std::int64_t>(m_unbroken.size()), kSteps);
+}
+
+void TestRecovery::aDeathIsMended_data() {
+    QTest::addColumn<QString>("phase");
+    QTest::addColumn<QString>("how");
+    QTest::addColumn<int>("rank");
+    QTest::addColumn<int>("step");
+    QTest::newRow("forward") << "forward" << "exit" << 1 << 27;
+    QTest::newRow("backward") << "backward" << "signal" << 0 << 23;
+    QTest::newRow("reduce") << "reduce" << "signal" << 1 << 35;
+    QTest::newRow("optimizer") << "optimizer" << "exit" << 0 << 21;
+    QTest::newRow("gather") << "gather" << "signal" << 1 << 39;
+    QTest::newRow("checkpoint") << "checkpoint" << "signal" << 1 << 20;
+    QTest::newRow("before any checkpoint") << "forward" << "signal" << 1 << 4;
+}
+
+void TestRecovery::aDeathIsMended() {
+    QFETCH(QString, phase);
+    QFETCH(QString, how);
+    QFETCH(int, rank);
+    QFETCH(int, step);
+    const std::string run = QString(QTest::currentDataTag()).replace(' ', '-').toStdString();
+    start(run, QString("[faults]\nslow_ms = 20\ndie_step = %1\ndie_rank = %2\ndie_phase = \"%3\"\ndie_how = \"%4\"\n[restart_policy]\nbackoff_s = 0.1\n")
+                   .arg(step).arg(rank).arg(phase, how).toStdString());
+    QVERIFY(ends(run, 2, AttemptState::Finished));
+    const RunInfo info = must(m_daemon->getRun(run));
+    QVERIFY(info.attempts[0].state == AttemptState::Failed);
+    QVERIFY(info.attempts[1].forkStep <= step && info.attempts[1].forkStep % 10 == 0);
+    QCOMPARE(info.attempts[1].parent, info.attempts[1].forkStep > 0 ? 1u : 0u); // saves happen beside the training
+    QVERIFY(step > 10 || info.attempts[1].forkStep == 0);
+    const auto failures = events(run, EventKind::RankFailed);
+    QCOMPARE(failures.size(), std::size_t{1});
+    const std::string& text = failures[0].text;
+    QVERIFY2(failures[0].facts.at("rank") == std::to_string(rank), text.c_str());
+    QVERIFY2(failures[0].facts.at("why").starts_with(how == "exit" ? "exit code 70" : "signal 9"), text.c_str());
+    QVERIFY2(text.find("rank " + std::to_string(rank) + " dies in step " + std::to_string(step)) != std::string::npos, text.c_str());
+    const auto commands = must(m_daemon->listCommands({}));
+    QVERIFY(std::ranges::any_of(commands, [&](const Command& c) {
+        return c.key.run == run && c.kind == CommandKind::Restart && c.author == "telehelmd" && c.state == CommandState::Applied && c.newAttempt == 2;
+    }));
+    QVERIFY(lossBits(run) == m_unbroken);
+}
+
+void TestRecovery::aHangIsKilledAndMended() {
+    start("hang", "[faults]\nhang_step = 25\nhang_rank = 1\nhang_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nhang_s = 4\n");
+    QVERIFY(ends("hang", 2, AttemptState::Finished));
+    const auto failures = events("hang", EventKind::RankFailed);
+    QCOMPARE(failures.size(), std::size_t{1});
+    QVERIFY2(failures[0].facts.at("why") == "hang" && failures[0].text.find("no progress for") != std::string::npos, failures[0].text.c_str());
+    QVERIFY2(failures[0].text.find("rank 1 (pid ") != std::string::npos, failures[0].text.c_str());
+    QVERIFY(lossBits("hang") == m_unbroken);
+}
+
+void TestRecovery::retriesAreBounded() {
+    start("doomed", "[faults]\nattempt = 0\ndie_step = 15\ndie_rank = 1\ndie_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 2\n");
+    QVERIFY(ends("doomed", 3, AttemptState::Failed));
+    QTRY_VERIFY(!events("doomed", EventKind::Note).empty() &&
+                events("doomed", EventKind::Note).back().text.find("2 times in a row already") != std::string::npos);
+    QTest::qWait(1000);
+    QCOMPARE(newest("doomed").key.attempt, 3u);
+}
+
+void TestRecovery::stopWinsOverAPendingRestart() {
+    start("stopped", "[faults]\ndie_step = 12\n[restart_policy]\nbackoff_s = 3\n");
+    QVERIFY(ends("stopped", 1, AttemptState::Failed));
+    const Command stop = must(m_daemon->submit(order("stopped", CommandKind::Stop)));
+    QVERIFY2(stop.state == CommandState::Accepted, stop.outcome.c_str());
+    QVERIFY(must(m_daemon->getCommand(stop.id)).state == CommandState::Applied);
+    QTest::qWait(4000);
+    QCOMPARE(newest("stopped").key.attempt, 1u);
+    QVERIFY(must(m_daemon->submit(order("stopped", CommandKind::Stop))).state == CommandState::Rejected);
+}
+
+void TestRecovery::aDamagedCheckpointIsNotUsed() {
+    start("damaged", "[faults]\nslow_ms = 40\ndie_step = 35\n[restart_policy]\nbackoff_s = 2\n");
+    QVERIFY(ends("damaged", 1, AttemptState::Failed));
+    const QStringList saved = QDir(dirOf("damaged") + "/checkpoints").entryList({"a1-*"}, QDir::Dirs, QDir::Name);
+    QVERIFY(!saved.isEmpty());
+    const QDir newestOne(dirOf("damaged") + "/checkpoints/" + saved.back());
+    for (const QString& file : newestOne.entryList(QDir::Files))
+        if (!file.endsWith(".json")) {
+            QFile damaged(newestOne.filePath(file));
+            QVERIFY(damaged.open(QIODevice::ReadWrite) && damaged.seek(damaged.size() / 2) && damaged.write("damage") == 6);
+        }
+    QVERIFY(ends("damaged", 2, AttemptState::Finished));
+    const qlonglong expected = saved.size() > 1 ? saved[saved.size() - 2].last(8).toLongLong() : 0;
+    QCOMPARE(newest("damaged").forkStep, expected);
+    QVERIFY(lossBits("damaged") == m_unbroken);
+}
+
+void TestRecovery::cleanupTestCase() {
+    if (m_daemon)
+        m_daemon->stopAllJobs(20'000);
+}
+
+QTEST_GUILESS_MAIN(TestRecovery)
+#include "tst_recovery.moc"
