@@ -265,7 +265,7 @@ void TestStore::survivesReopening() {
         if (QTest::currentTestFailed())
             return;
     }
-    const auto info = must(store->listSeries(key, "*"));
+    const auto info = must(store->listSeries({key, "*", {}, 0})).series;
     QCOMPARE(info.size(), std::size_t{1});
     QCOMPARE(info[0].points, std::uint64_t{70'000});
     QCOMPARE(info[0].firstStep, points.front().step);

@@ -299,7 +299,7 @@ struct SeriesInfo {
 /// Which series of an attempt to list, sorted by name.
 struct SeriesListQuery {
     AttemptKey key;          // attempt 0: the newest
-    std::string glob;        // `*`, `?`, `[…]` over the whole name; empty: all
+    std::string glob;        // `*` and `?` over the whole name; empty: all
     std::string after;       // only names behind this one: the `next` of the page before
     std::uint32_t limit = 0; // per page; 0: all that match in one page
 };
