@@ -54,11 +54,11 @@ void SeriesReader::fetchTail() {
         m_view.open = std::move(tail);
         m_view.openFrom = edge;
     } catch (const DamagedBlob& damage) {
-        note(kTail, damage.what());
+        m_tailDamage = damage.what();
     } catch (const SqlError& error) {
         if (!error.isDamage())
             throw;
-        note(kTail, error.what());
+        m_tailDamage = error.what();
     }
 }
 
@@ -127,6 +127,7 @@ void SeriesReader::readPoints(std::uint64_t from, std::uint64_t to, const Take& 
     }
     if (from < std::min(to, m_view.openFrom)) { // only when the tail is lost
         const std::uint64_t end = std::min(to, m_view.openFrom);
+        note(kTail, m_tailDamage);
         if (hole)
             hole(from, end);
         from = end;

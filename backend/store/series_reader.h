@@ -62,6 +62,7 @@ private:
     Database& m_db;
     SeriesView m_view; // open begins at the last chunk's edge
     std::uint64_t m_rawChunks = 0;
+    std::string m_tailDamage;        // why tail_open cannot be read
     std::set<std::uint64_t> m_noted; // raw chunks
     std::vector<ipc::MissingPoints> m_missing;
 };
