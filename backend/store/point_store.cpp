@@ -14,7 +14,7 @@ namespace {
 // about twice before it reaches its chunk, but within these bounds: for it is in memory too.
 constexpr std::uint64_t kFewestLogPoints = 1 << 18, kMostLogPoints = 1 << 20;
 constexpr std::size_t kKeptBytes = 40 << 20;    // of one attempt after a fold
-constexpr std::size_t kAllBytes = 64 << 20;     // of all attempts; the one that is used may exceed it alone
+constexpr std::size_t kAllBytes = 64 << 20;     // of all attempts; the newest one is folded when it alone exceeds it
 constexpr std::size_t kSeriesBytes = 400;       // a state with its name and its places in containers, without points
 
 std::size_t bytesOf(const SeriesState& state) {
@@ -125,7 +125,8 @@ void PointStore::append(Database& db, std::int64_t attemptId, const std::vector<
     }
     here.loggedPoints += added;
     here.bytes += added * sizeof(ipc::Point);
-    if (here.mustFold || here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk / 2, kFewestLogPoints, kMostLogPoints))
+    if (here.mustFold || here.bytes > kAllBytes ||
+        here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk / 2, kFewestLogPoints, kMostLogPoints))
         fold(db, attemptId);
 }
 

@@ -350,7 +350,11 @@ void benchNames(const Form& form) {
     });
     SeriesPage page;
     const auto list = [&](const std::string& glob) {
-        return medianMs(5, [&] { page = must(store->listSeries({{"names", 1}, glob, {}, 1000})); });
+        SeriesListQuery query;
+        query.key = {"names", 1};
+        query.glob = glob;
+        query.limit = 1000;
+        return medianMs(5, [&] { page = must(store->listSeries(query)); });
     };
     const double first = list("");
     const auto all = page.matching;
@@ -358,7 +362,9 @@ void benchNames(const Form& form) {
     const double suffix = list("*/layer/123/*");
     const auto found = page.matching;
     const double none = list("*nowhere*");
-    const double everything = secondsOf([&] { page = must(store->listSeries({{"names", 1}, {}, {}, 0})); }) * 1e3;
+    SeriesListQuery whole;
+    whole.key = {"names", 1};
+    const double everything = secondsOf([&] { page = must(store->listSeries(whole)); }) * 1e3;
     std::printf("{\"bench\": \"store/names\", \"form\": \"%s\", \"series\": %llu, \"first_page_ms\": %.1f, \"search_prefix_ms\": %.1f, "
                 "\"search_middle_ms\": %.1f, \"found\": %llu, \"search_none_ms\": %.1f, \"all_in_one_page_ms\": %.0f, \"written_in_s\": %.1f, \"rss_mb\": %.0f}\n",
                 form.name, static_cast<unsigned long long>(all), first, prefix, suffix, static_cast<unsigned long long>(found), none, everything,
