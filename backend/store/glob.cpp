@@ -28,7 +28,12 @@ bool matches(std::string_view glob, std::string_view name) {
             ++n;
         } else if (star != std::string_view::npos) {
             g = star;
-            n = ++mark;
+            ++mark;
+            if (g < glob.size() && glob[g] != '*' && glob[g] != '?') // as far as the next letter that may begin the rest
+                mark = name.find(glob[g], mark);
+            if (mark == std::string_view::npos)
+                return false;
+            n = mark;
         } else {
             return false;
         }
