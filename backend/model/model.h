@@ -69,6 +69,8 @@ template <typename Real> struct BasicTensorView {
 };
 using TensorView = BasicTensorView<float>;
 
+class DeviceState;
+
 /// Trainer thread only. Owns parameters, gradients and one pre-planned activation arena; no allocation after construction.
 /// Same inputs, same number of threads: same bits. Tokens outside [0, V) throw std::out_of_range.
 class Model {
@@ -77,6 +79,10 @@ public:
     [[nodiscard]] virtual const std::vector<ParameterInfo>& layout() const = 0;
     [[nodiscard]] virtual std::span<float> parameters() = 0; // padded at the end to a multiple of 64 elements
     [[nodiscard]] virtual std::span<float> gradients() = 0;  // same layout, fp32 accumulation
+    /// Where the buffers live on a device: then the two calls above copy them to the host, and what is written there counts after
+    /// takeParameters() only. Null: they are the buffers themselves.
+    [[nodiscard]] virtual DeviceState* device() { return nullptr; }
+    virtual void takeParameters() {}
 
     /// Truncated normal (σ cut at ± 2 σ) per weight; norms are 1. A pure function of the seed and each weight's global name and
     /// index.
@@ -91,7 +97,8 @@ public:
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
     /// Called in each trainMicroBatch between forward and backward, on the caller's thread.
     virtual void onBackward(std::function<void()> /*turn*/) {}
-    /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing.
+    /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing. From a device comes one NaN for a tensor
+    /// that holds what is not finite and nothing for any other.
     [[nodiscard]] virtual std::vector<TensorView> lastForward() const { return {}; }
 
     // A stage of a pipeline runs chunk by chunk; a slot holds one micro-batch's activations from its forward to its backward.

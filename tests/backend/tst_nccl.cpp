@@ -58,11 +58,17 @@ std::unique_ptr<DeviceCommunicator> make(std::chrono::milliseconds timeout = 50m
 }
 
 int memory[64];
-const DeviceSpan kData{memory, 16, Element::BF16};
-const ConstDeviceSpan kWhole{memory, 64, Element::F32};
-const DeviceSpan kShard{memory, 16, Element::F32};
+constexpr auto kBf16 = DeviceType::Bf16;
 
 } // namespace
+
+// The adapter only asks a stream for its handle.
+namespace telehelm::kernels::cuda {
+Stream::Stream() : m_handle(new int(0)) {}
+void detail::StreamEnd::operator()(void* handle) const {
+    delete static_cast<int*>(handle);
+}
+} // namespace telehelm::kernels::cuda
 
 extern "C" {
 const char* ncclGetErrorString(ncclResult_t result) {
@@ -211,13 +217,13 @@ private slots:
 
     void everyCallIsEnqueued() {
         const auto comm = make();
-        comm->allReduce(kData, Reduce::Max, nullptr);
-        comm->reduceScatter(kWhole, kShard, nullptr);
-        comm->allGather({memory, 16, Element::F32}, {memory, 64, Element::F32}, nullptr);
-        comm->broadcast(kData, 3, nullptr);
-        const DeviceSend sends[] = {{kWhole, 2}};
-        const DeviceRecv recvs[] = {{kShard, 0}};
-        comm->exchange(sends, recvs, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Max, m_stream);
+        comm->reduceScatter(memory, memory, 16, DeviceType::Float, m_stream);
+        comm->allGather(memory, memory, 16, DeviceType::Float, m_stream);
+        comm->broadcast(memory, 32, 3, m_stream);
+        const DeviceSend sends[] = {{memory, 256, 2}};
+        const DeviceRecv recvs[] = {{memory, 64, 0}};
+        comm->exchange(sends, recvs, m_stream);
         QCOMPARE(world.calls, std::vector<std::string>({"init", "allReduce", "reduceScatter of 16 each", "allGather of 16 each",
                                                         "broadcast", "group start", "send", "recv", "group end"}));
     }
@@ -235,43 +241,43 @@ private slots:
     /// The oldest call that hangs is named, not the last one; the communicator is of no use afterwards and says so.
     void hangNamesTheCall() {
         const auto comm = make();
-        comm->broadcast(kData, 0, nullptr);
-        comm->reduceScatter(kWhole, kShard, nullptr);
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->broadcast(memory, 32, 0, m_stream);
+        comm->reduceScatter(memory, memory, 16, DeviceType::Float, m_stream);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         world.eventsDone = 1;
         world.streamBusy = -1;
-        const std::string text = textOf([&] { comm->wait(nullptr); });
+        const std::string text = textOf([&] { comm->wait(m_stream); });
         QVERIFY2(text.find("NCCL reduceScatter of 64 fp32 on axis tensor, rank 1 of 4: not finished after 0.0") == 0,
                  text.c_str());
         QCOMPARE(world.aborted, 1);
-        const std::string later = textOf([&] { comm->allReduce(kData, Reduce::Sum, nullptr); });
+        const std::string later = textOf([&] { comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream); });
         QVERIFY2(later.find("aborted before") != std::string::npos, later.c_str());
     }
 
     void waitComesBackWhenTheStreamIsDone() {
         const auto comm = make(10s);
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         world.streamBusy = 2000;
-        comm->wait(nullptr);
+        comm->wait(m_stream);
         QCOMPARE(world.streamBusy, 0);
         QCOMPARE(world.aborted, 0);
     }
 
     void otherWorkThatHangsIsNotBlamedOnACall() {
         const auto comm = make();
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         world.eventsDone = 1;
         world.streamBusy = -1;
-        const std::string text = textOf([&] { comm->wait(nullptr); });
+        const std::string text = textOf([&] { comm->wait(m_stream); });
         QVERIFY2(text.find("none of this communicator's calls is pending") != std::string::npos, text.c_str());
     }
 
     void errorOfAPeerEndsTheWait() {
         const auto comm = make(10min);
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         world.streamBusy = -1;
         world.asyncError = ncclRemoteError;
-        const std::string text = textOf([&] { comm->wait(nullptr); });
+        const std::string text = textOf([&] { comm->wait(m_stream); });
         QVERIFY2(text.find("NCCL allReduce of 16 bf16 on axis tensor, rank 1 of 4: remote process exited") == 0, text.c_str());
         QCOMPARE(world.aborted, 1);
     }
@@ -280,7 +286,7 @@ private slots:
         const auto comm = make();
         world.inProgress = 2;
         world.asyncError = ncclSystemError;
-        const std::string text = textOf([&] { comm->allReduce(kData, Reduce::Sum, nullptr); });
+        const std::string text = textOf([&] { comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream); });
         QVERIFY2(text.find("NCCL allReduce on axis tensor") == 0 && text.find("socket closed by 10.0.0.7") != std::string::npos,
                  text.c_str());
     }
@@ -289,21 +295,24 @@ private slots:
     void capturedCallsLeaveNoEvents() {
         const auto comm = make();
         world.capturing = true;
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         QCOMPARE(world.eventsRecorded, 0);
     }
 
     void longTrailForgetsTheOldest() {
         const auto comm = make();
         for (int i = 0; i < 1000; ++i) {
-            comm->broadcast(kData, 0, nullptr);
+            comm->broadcast(memory, 32, 0, m_stream);
         }
-        comm->allReduce(kData, Reduce::Sum, nullptr);
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
         world.eventsDone = 1000;
         world.streamBusy = -1;
-        const std::string text = textOf([&] { comm->wait(nullptr); });
+        const std::string text = textOf([&] { comm->wait(m_stream); });
         QVERIFY2(text.find("NCCL allReduce of 16 bf16") == 0, text.c_str());
     }
+
+private:
+    const kernels::cuda::Stream m_stream;
 };
 
 QTEST_GUILESS_MAIN(NcclTest)

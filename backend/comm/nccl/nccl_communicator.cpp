@@ -21,8 +21,14 @@ static_assert(sizeof(ncclUniqueId) == sizeof(NcclId));
 
 constexpr auto kGoodbye = std::chrono::seconds(5); // for peers to end together; then each ends alone
 
-ncclDataType_t typeOf(Element element) {
-    return element == Element::F32 ? ncclFloat32 : element == Element::BF16 ? ncclBfloat16 : ncclUint8;
+constexpr const char* kBytes = "bytes";
+
+ncclDataType_t typeOf(DeviceType type) {
+    return type == DeviceType::Float ? ncclFloat32 : ncclBfloat16;
+}
+
+const char* nameOf(DeviceType type) {
+    return type == DeviceType::Float ? "fp32" : "bf16";
 }
 
 ncclRedOp_t opOf(Reduce op) {
@@ -69,55 +75,44 @@ public:
     [[nodiscard]] int rank() const override { return m_rank; }
     [[nodiscard]] int size() const override { return m_size; }
     [[nodiscard]] const std::string& axis() const override { return m_axis; }
+    [[nodiscard]] bool isRecordable() const override { return true; }
     [[nodiscard]] std::unique_ptr<DeviceCommunicator> split(int colour, int key, std::string axis) override;
 
-    void allReduce(DeviceSpan data, Reduce op, DeviceStream stream) override {
-        check(data.element != Element::Byte, "allReduce", "bytes have no sum; give fp32 or bf16");
-        run("allReduce", data.count, data.element, stream, [&](cudaStream_t on) {
-            return ncclAllReduce(data.data, data.data, data.count, typeOf(data.element), opOf(op), m_comm, on);
-        });
+    void allReduce(void* data, std::size_t count, DeviceType type, Reduce op, const Stream& stream) override {
+        run("allReduce", count, nameOf(type), stream,
+            [&](cudaStream_t on) { return ncclAllReduce(data, data, count, typeOf(type), opOf(op), m_comm, on); });
     }
-    void reduceScatter(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) override {
-        check(in.element == out.element && in.element != Element::Byte, "reduceScatter",
-              "in and out must both be fp32 or both bf16");
-        check(in.count == out.count * static_cast<std::size_t>(m_size), "reduceScatter",
-              "in must be size() blocks of out's length");
-        run("reduceScatter", in.count, in.element, stream, [&](cudaStream_t on) {
-            return ncclReduceScatter(in.data, out.data, out.count, typeOf(in.element), ncclSum, m_comm, on);
-        });
+    void reduceScatter(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) override {
+        run("reduceScatter", count * static_cast<std::size_t>(m_size), nameOf(type), stream,
+            [&](cudaStream_t on) { return ncclReduceScatter(in, out, count, typeOf(type), ncclSum, m_comm, on); });
     }
-    void allGather(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) override {
-        check(in.element == out.element, "allGather", "in and out must hold the same kind of elements");
-        check(out.count == in.count * static_cast<std::size_t>(m_size), "allGather", "out must be size() blocks of in's length");
-        run("allGather", out.count, in.element, stream,
-            [&](cudaStream_t on) { return ncclAllGather(in.data, out.data, in.count, typeOf(in.element), m_comm, on); });
+    void allGather(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) override {
+        run("allGather", count * static_cast<std::size_t>(m_size), nameOf(type), stream,
+            [&](cudaStream_t on) { return ncclAllGather(in, out, count, typeOf(type), m_comm, on); });
     }
-    void broadcast(DeviceSpan data, int root, DeviceStream stream) override {
+    void broadcast(void* data, std::size_t bytes, int root, const Stream& stream) override {
         checkPeer(root, "broadcast");
-        run("broadcast", data.count, data.element, stream, [&](cudaStream_t on) {
-            return ncclBroadcast(data.data, data.data, data.count, typeOf(data.element), root, m_comm, on);
-        });
+        run("broadcast", bytes, kBytes, stream,
+            [&](cudaStream_t on) { return ncclBroadcast(data, data, bytes, ncclUint8, root, m_comm, on); });
     }
-    void send(ConstDeviceSpan data, int to, DeviceStream stream) override {
+    void send(const void* data, std::size_t bytes, int to, const Stream& stream) override {
         checkPeer(to, "send");
-        run("send", data.count, data.element, stream,
-            [&](cudaStream_t on) { return ncclSend(data.data, data.count, typeOf(data.element), to, m_comm, on); });
+        run("send", bytes, kBytes, stream, [&](cudaStream_t on) { return ncclSend(data, bytes, ncclUint8, to, m_comm, on); });
     }
-    void recv(DeviceSpan data, int from, DeviceStream stream) override {
+    void recv(void* data, std::size_t bytes, int from, const Stream& stream) override {
         checkPeer(from, "recv");
-        run("recv", data.count, data.element, stream,
-            [&](cudaStream_t on) { return ncclRecv(data.data, data.count, typeOf(data.element), from, m_comm, on); });
+        run("recv", bytes, kBytes, stream, [&](cudaStream_t on) { return ncclRecv(data, bytes, ncclUint8, from, m_comm, on); });
     }
-    void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, DeviceStream stream) override;
-    void wait(DeviceStream stream) override;
+    void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, const Stream& stream) override;
+    void wait(const Stream& stream) override;
 
 private:
     template <typename Enqueue>
-    void run(const char* call, std::size_t count, Element element, DeviceStream stream, const Enqueue& enqueue) {
+    void run(const char* call, std::size_t count, const char* unit, const Stream& stream, const Enqueue& enqueue) {
         checkOpen(call);
-        const auto on = static_cast<cudaStream_t>(stream);
+        const auto on = static_cast<cudaStream_t>(stream.native());
         settle(enqueue(on), call);
-        m_trail.add(call, count, element, on);
+        m_trail.add(call, count, unit, on);
     }
     void settle(ncclResult_t status, const char* call);
     void settleIn(ncclComm_t comm, ncclResult_t status, const char* call, Clock::time_point deadline);
@@ -188,35 +183,35 @@ std::unique_ptr<DeviceCommunicator> NcclCommunicator::split(int colour, int key,
     return made;
 }
 
-void NcclCommunicator::exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, DeviceStream stream) {
+void NcclCommunicator::exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, const Stream& stream) {
     std::size_t bytes = 0;
     for (const DeviceSend& message : sends) {
         checkPeer(message.to, "exchange");
-        bytes += message.data.bytes();
+        bytes += message.bytes;
     }
     for (const DeviceRecv& message : recvs) {
         checkPeer(message.from, "exchange");
-        bytes += message.data.bytes();
+        bytes += message.bytes;
     }
-    run("exchange", bytes, Element::Byte, stream, [&](cudaStream_t on) {
+    run("exchange", bytes, kBytes, stream, [&](cudaStream_t on) {
         ncclResult_t status = ncclGroupStart();
         const auto enqueue = [&](ncclResult_t result) {
             status = status == ncclSuccess || status == ncclInProgress ? result : status;
         };
         for (const DeviceSend& message : sends) {
-            enqueue(ncclSend(message.data.data, message.data.count, typeOf(message.data.element), message.to, m_comm, on));
+            enqueue(ncclSend(message.data, message.bytes, ncclUint8, message.to, m_comm, on));
         }
         for (const DeviceRecv& message : recvs) {
-            enqueue(ncclRecv(message.data.data, message.data.count, typeOf(message.data.element), message.from, m_comm, on));
+            enqueue(ncclRecv(message.data, message.bytes, ncclUint8, message.from, m_comm, on));
         }
         const ncclResult_t ended = ncclGroupEnd();
         return status == ncclSuccess || status == ncclInProgress ? ended : status;
     });
 }
 
-void NcclCommunicator::wait(DeviceStream stream) {
+void NcclCommunicator::wait(const Stream& stream) {
     checkOpen("wait");
-    const auto on = static_cast<cudaStream_t>(stream);
+    const auto on = static_cast<cudaStream_t>(stream.native());
     const auto deadline = Clock::now() + m_options.timeout;
     for (Backoff backoff;; backoff.pause()) {
         const cudaError_t done = cudaStreamQuery(on);

@@ -15,7 +15,7 @@ OpTrail::~OpTrail() {
     }
 }
 
-void OpTrail::add(const char* call, std::size_t count, Element element, cudaStream_t stream) {
+void OpTrail::add(const char* call, std::size_t count, const char* unit, cudaStream_t stream) {
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     TELEHELM_CUDA(cudaStreamIsCapturing(stream, &capture));
     if (capture != cudaStreamCaptureStatusNone) {
@@ -27,7 +27,7 @@ void OpTrail::add(const char* call, std::size_t count, Element element, cudaStre
     }
     op.call = call;
     op.count = count;
-    op.element = element;
+    op.unit = unit;
     TELEHELM_CUDA(cudaEventRecord(op.done, stream));
     ++m_added;
 }
@@ -37,7 +37,7 @@ std::string OpTrail::oldestUnfinished() {
     for (; m_finished < m_added; ++m_finished) {
         const Op& op = m_ops[m_finished % kMost];
         if (cudaEventQuery(op.done) == cudaErrorNotReady) {
-            return std::string(op.call) + " of " + std::to_string(op.count) + " " + nameOf(op.element);
+            return std::string(op.call) + " of " + std::to_string(op.count) + " " + op.unit;
         }
     }
     return {};

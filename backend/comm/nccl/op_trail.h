@@ -8,8 +8,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include "comm/device_communicator.h"
-
 namespace telehelm::comm {
 
 /// Trainer thread only. Remembers the last kMost calls; allocates nothing after the first kMost.
@@ -21,7 +19,7 @@ public:
     OpTrail& operator=(const OpTrail&) = delete;
 
     /// After the call was enqueued on `stream`. While a graph is captured there nothing is remembered: its replays have no calls.
-    void add(const char* call, std::size_t count, Element element, cudaStream_t stream);
+    void add(const char* call, std::size_t count, const char* unit, cudaStream_t stream);
     /// "allReduce of 1048576 bf16", the oldest that has not finished; empty where all have, or were replayed in a graph.
     [[nodiscard]] std::string oldestUnfinished();
 
@@ -30,7 +28,7 @@ private:
     struct Op {
         const char* call = nullptr;
         std::size_t count = 0;
-        Element element = Element::Byte;
+        const char* unit = "";
         cudaEvent_t done = nullptr;
     };
     std::array<Op, kMost> m_ops{};

@@ -2,63 +2,34 @@
 // Device buffers through a host communicator, piece by piece over one staging buffer. Slow and simple: it proves meshes on one
 // device and is what two ranks on one device can use (NCCL refuses them).
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "comm/bfloat16.h"
 #include "comm/device_communicator.h"
+#include "telehelm/kernels/cuda/bf16.h"
 
 namespace telehelm::comm {
 namespace {
 
+using kernels::cuda::Bf16;
+using kernels::cuda::PinnedBuffer;
+
 constexpr std::size_t kWord = sizeof(float); // what the host communicator counts in
 
-constexpr std::size_t padded(std::size_t bytes) {
-    return (bytes + kWord - 1) / kWord * kWord;
+constexpr std::size_t wordsOf(std::size_t bytes) {
+    return (bytes + kWord - 1) / kWord;
 }
-
-/// Page-locked host memory.
-class HostBuffer {
-public:
-    HostBuffer(std::shared_ptr<DeviceMemory> memory, std::size_t bytes)
-        : m_memory(std::move(memory)), m_data(m_memory->allocateHost(bytes)), m_size(bytes) {}
-    ~HostBuffer() {
-        if (m_data != nullptr) {
-            m_memory->freeHost(m_data);
-        }
-    }
-    HostBuffer(const HostBuffer&) = delete;
-    HostBuffer& operator=(const HostBuffer&) = delete;
-    HostBuffer(HostBuffer&& other) noexcept
-        : m_memory(std::move(other.m_memory)), m_data(std::exchange(other.m_data, nullptr)),
-          m_size(std::exchange(other.m_size, 0)) {}
-    HostBuffer& operator=(HostBuffer&& other) noexcept {
-        std::swap(m_memory, other.m_memory);
-        std::swap(m_data, other.m_data);
-        std::swap(m_size, other.m_size);
-        return *this;
-    }
-    [[nodiscard]] std::byte* data() const { return m_data; }
-    [[nodiscard]] std::size_t size() const { return m_size; }
-
-private:
-    std::shared_ptr<DeviceMemory> m_memory;
-    std::byte* m_data;
-    std::size_t m_size;
-};
 
 class StagedCommunicator final : public DeviceCommunicator {
 public:
-    StagedCommunicator(Communicator& host, std::unique_ptr<Communicator> owned, std::shared_ptr<DeviceMemory> memory,
-                       std::string axis, StagedOptions options)
-        : m_owned(std::move(owned)), m_host(host), m_memory(std::move(memory)), m_axis(std::move(axis)), m_options(options),
+    StagedCommunicator(Communicator& host, std::unique_ptr<Communicator> owned, std::string axis, StagedOptions options)
+        : m_owned(std::move(owned)), m_host(host), m_axis(std::move(axis)), m_options(options),
           m_ranks(static_cast<std::size_t>(host.size())),
-          // A collective's piece holds its own block and one block of every rank.
+          // A collective's piece holds one block of every rank and one more.
           m_pieceBytes(std::max(kWord, options.chunkBytes / (m_ranks + 1) / kWord * kWord)),
-          m_staging(m_memory, m_pieceBytes * (m_ranks + 1)), m_floats(m_pieceBytes / sizeof(std::uint16_t) * (m_ranks + 1)) {
+          m_staging(m_pieceBytes * (m_ranks + 1)), m_floats(m_staging.bytes() / sizeof(Bf16)) {
         m_outgoing.reserve(m_options.sendsInFlight);
     }
     /// Messages on their way keep their buffers until they are gone.
@@ -67,8 +38,10 @@ public:
             for (const Outgoing& message : m_outgoing) {
                 settle(message);
             }
-            drain();
-        } catch (const std::exception&) { // NOLINT(bugprone-empty-catch): device or host are broken; who used them last has
+            if (m_isBusy) {
+                m_left.synchronize();
+            }
+        } catch (const std::exception&) { // NOLINT(bugprone-empty-catch): host or device are broken; who used them last has
                                           // thrown that
         }
     }
@@ -78,220 +51,207 @@ public:
     [[nodiscard]] int rank() const override { return m_host.rank(); }
     [[nodiscard]] int size() const override { return m_host.size(); }
     [[nodiscard]] const std::string& axis() const override { return m_axis; }
+    [[nodiscard]] bool isRecordable() const override { return false; }
     [[nodiscard]] std::unique_ptr<DeviceCommunicator> split(int colour, int key, std::string axis) override {
         std::unique_ptr<Communicator> part = m_host.split(colour, key);
         Communicator& host = *part;
-        return std::make_unique<StagedCommunicator>(host, std::move(part), m_memory, std::move(axis), m_options);
+        return std::make_unique<StagedCommunicator>(host, std::move(part), std::move(axis), m_options);
     }
 
-    void allReduce(DeviceSpan data, Reduce op, DeviceStream stream) override;
-    void reduceScatter(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) override;
-    void allGather(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) override;
-    void broadcast(DeviceSpan data, int root, DeviceStream stream) override;
-    void send(ConstDeviceSpan data, int to, DeviceStream stream) override;
-    void recv(DeviceSpan data, int from, DeviceStream stream) override;
-    void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, DeviceStream stream) override {
+    void allReduce(void* data, std::size_t count, DeviceType type, Reduce op, const Stream& stream) override;
+    void reduceScatter(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) override;
+    void allGather(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) override;
+    void broadcast(void* data, std::size_t bytes, int root, const Stream& stream) override;
+    void send(const void* data, std::size_t bytes, int to, const Stream& stream) override;
+    void recv(void* data, std::size_t bytes, int from, const Stream& stream) override;
+    void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, const Stream& stream) override {
         for (const DeviceSend& message : sends) { // these wait for nobody as long as few enough are in flight
-            send(message.data, message.to, stream);
+            send(message.data, message.bytes, message.to, stream);
         }
         for (const DeviceRecv& message : recvs) {
-            recv(message.data, message.from, stream);
+            recv(message.data, message.bytes, message.from, stream);
         }
     }
-    void wait(DeviceStream stream) override {
-        m_memory->synchronise(stream);
-        if (stream == m_lastStream) {
-            m_pendingToDevice = false;
-        }
-    }
+    void wait(const Stream& stream) override { stream.synchronize(); }
 
 private:
     struct Outgoing {
         std::vector<int> tickets;
-        HostBuffer buffer;
+        PinnedBuffer buffer;
     };
     static constexpr int kTag = 0; // messages between two ranks come in order; one tag is enough
 
-    /// The staging buffer may still be read by copies of an earlier call on another stream.
-    void enter(DeviceStream stream) {
-        if (stream != m_lastStream) {
-            drain();
-        }
-        m_lastStream = stream;
-    }
-    void drain() {
-        if (std::exchange(m_pendingToDevice, false)) {
-            m_memory->synchronise(m_lastStream);
+    /// The staging buffer may still be read by copies of an earlier call, on another stream.
+    void enter(const Stream& stream) {
+        if (m_isBusy) {
+            m_left.holdUp(stream);
         }
     }
-    void toHost(std::size_t at, const void* device, std::size_t bytes, DeviceStream stream) {
-        m_memory->toHost(m_staging.data() + at, device, bytes, stream);
+    void leave(const Stream& stream) {
+        m_left.record(stream);
+        m_isBusy = true;
     }
-    void toDevice(void* device, std::size_t at, std::size_t bytes, DeviceStream stream) {
-        m_memory->toDevice(device, m_staging.data() + at, bytes, stream);
-        m_pendingToDevice = true;
+    void toHost(std::size_t at, const void* device, std::size_t bytes, const Stream& stream) {
+        kernels::cuda::copyToHost(m_staging.data() + at, device, bytes, stream);
+    }
+    void toDevice(void* device, std::size_t at, std::size_t bytes, const Stream& stream) {
+        kernels::cuda::copyToDevice(device, m_staging.data() + at, bytes, stream);
     }
     void settle(const Outgoing& message) {
         for (const int ticket : message.tickets) {
             m_host.wait(ticket);
         }
     }
-    [[nodiscard]] std::span<float> staged(std::size_t count) const { return {reinterpret_cast<float*>(m_staging.data()), count}; }
+    [[nodiscard]] std::span<float> words(std::size_t from, std::size_t count) const {
+        return m_staging.as<float>().subspan(from, count);
+    }
     void widen(std::size_t count) {
-        const auto* from = reinterpret_cast<const std::uint16_t*>(m_staging.data());
-        std::transform(from, from + count, m_floats.begin(), fromBfloat16);
+        const std::span<Bf16> from = m_staging.as<Bf16>().first(count);
+        std::ranges::transform(from, m_floats.begin(), kernels::cuda::toFloat);
     }
-    void narrow(std::size_t at, std::size_t count) {
-        std::transform(m_floats.begin() + static_cast<std::ptrdiff_t>(at),
-                       m_floats.begin() + static_cast<std::ptrdiff_t>(at + count),
-                       reinterpret_cast<std::uint16_t*>(m_staging.data()), toBfloat16);
+    void narrow(std::size_t from, std::size_t count) {
+        std::ranges::transform(std::span(m_floats).subspan(from, count), m_staging.as<Bf16>().begin(), kernels::cuda::toBf16);
     }
-    [[noreturn]] void refuse(const char* call, const std::string& why) const {
-        throw std::runtime_error(std::string("staged ") + call + " on axis " + m_axis + ", rank " + std::to_string(rank()) +
-                                 " of " + std::to_string(size()) + ": " + why);
-    }
-    void check(bool holds, const char* call, const char* why) const {
-        if (!holds) {
-            refuse(call, why);
+    void checkPeer(int peer, const char* call) const {
+        if (peer < 0 || peer >= size()) {
+            throw std::runtime_error("staged " + std::string(call) + " on axis " + m_axis + ", rank " + std::to_string(rank()) +
+                                     " of " + std::to_string(size()) + ": there is no rank " + std::to_string(peer));
         }
     }
 
     // constant after construction
     std::unique_ptr<Communicator> m_owned;
     Communicator& m_host;
-    std::shared_ptr<DeviceMemory> m_memory;
     std::string m_axis;
     StagedOptions m_options;
     std::size_t m_ranks, m_pieceBytes;
     // trainer thread only
-    HostBuffer m_staging;
+    PinnedBuffer m_staging;
     std::vector<float> m_floats; // bf16 pieces while they are summed
     std::vector<Outgoing> m_outgoing;
     std::size_t m_nextOutgoing = 0;
-    DeviceStream m_lastStream = nullptr;
-    bool m_pendingToDevice = false;
+    kernels::cuda::Event m_left; // the last copy from the staging buffer
+    bool m_isBusy = false;
 };
 
-void StagedCommunicator::allReduce(DeviceSpan data, Reduce op, DeviceStream stream) {
-    check(data.element != Element::Byte, "allReduce", "bytes have no sum; give fp32 or bf16");
+void StagedCommunicator::allReduce(void* data, std::size_t count, DeviceType type, Reduce op, const Stream& stream) {
     enter(stream);
-    const std::size_t width = bytesOf(data.element);
-    const std::size_t most = m_staging.size() / width;
-    for (std::size_t from = 0; from < data.count; from += most) {
-        const std::size_t count = std::min(most, data.count - from);
-        auto* device = static_cast<std::byte*>(data.data) + from * width;
-        toHost(0, device, count * width, stream);
-        m_memory->synchronise(stream);
-        if (data.element == Element::F32) {
-            m_host.allReduce(staged(count), op);
+    const std::size_t width = bytesOf(type);
+    const std::size_t most = m_staging.bytes() / width;
+    for (std::size_t from = 0; from < count; from += most) {
+        const std::size_t piece = std::min(most, count - from);
+        auto* device = static_cast<std::byte*>(data) + from * width;
+        toHost(0, device, piece * width, stream);
+        stream.synchronize();
+        if (type == DeviceType::Float) {
+            m_host.allReduce(words(0, piece), op);
         } else {
-            widen(count);
-            m_host.allReduce(std::span(m_floats).first(count), op);
-            narrow(0, count);
+            widen(piece);
+            m_host.allReduce(std::span(m_floats).first(piece), op);
+            narrow(0, piece);
         }
-        toDevice(device, 0, count * width, stream);
+        toDevice(device, 0, piece * width, stream);
     }
+    leave(stream);
 }
 
-void StagedCommunicator::reduceScatter(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) {
-    check(in.element == out.element && in.element != Element::Byte, "reduceScatter", "in and out must both be fp32 or both bf16");
-    check(in.count == out.count * m_ranks, "reduceScatter", "in must be size() blocks of out's length");
+void StagedCommunicator::reduceScatter(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) {
     enter(stream);
-    const std::size_t width = bytesOf(in.element);
+    const std::size_t width = bytesOf(type);
     const std::size_t most = m_pieceBytes / width;
-    for (std::size_t from = 0; from < out.count; from += most) {
-        const std::size_t count = std::min(most, out.count - from);
+    for (std::size_t from = 0; from < count; from += most) {
+        const std::size_t piece = std::min(most, count - from);
+        const std::size_t all = piece * m_ranks; // behind them: the sum
         for (std::size_t block = 0; block < m_ranks; ++block) {
-            toHost(block * count * width, static_cast<const std::byte*>(in.data) + (block * out.count + from) * width,
-                   count * width, stream);
+            toHost(block * piece * width, static_cast<const std::byte*>(in) + (block * count + from) * width, piece * width,
+                   stream);
         }
-        m_memory->synchronise(stream);
-        const std::size_t all = count * m_ranks; // behind them: the sum
-        if (in.element == Element::F32) {
-            m_host.reduceScatter(staged(all), staged(all + count).last(count));
-            toDevice(static_cast<std::byte*>(out.data) + from * width, all * width, count * width, stream);
+        stream.synchronize();
+        if (type == DeviceType::Float) {
+            m_host.reduceScatter(words(0, all), words(all, piece));
         } else {
             widen(all);
             const std::span floats(m_floats);
-            m_host.reduceScatter(floats.first(all), floats.subspan(all, count));
-            narrow(all, count);
-            toDevice(static_cast<std::byte*>(out.data) + from * width, 0, count * width, stream);
+            m_host.reduceScatter(floats.first(all), floats.subspan(all, piece));
+            narrow(all, piece);
         }
+        toDevice(static_cast<std::byte*>(out) + from * width, type == DeviceType::Float ? all * width : 0, piece * width, stream);
     }
+    leave(stream);
 }
 
-void StagedCommunicator::allGather(ConstDeviceSpan in, DeviceSpan out, DeviceStream stream) {
-    check(in.element == out.element, "allGather", "in and out must hold the same kind of elements");
-    check(out.count == in.count * m_ranks, "allGather", "out must be size() blocks of in's length");
+void StagedCommunicator::allGather(const void* in, void* out, std::size_t count, DeviceType type, const Stream& stream) {
     enter(stream);
-    for (std::size_t from = 0; from < in.bytes(); from += m_pieceBytes) {
-        const std::size_t bytes = std::min(m_pieceBytes, in.bytes() - from);
-        const std::size_t words = padded(bytes) / kWord;
-        toHost(0, static_cast<const std::byte*>(in.data) + from, bytes, stream);
-        m_memory->synchronise(stream);
-        const std::span<float> all = staged(words * (m_ranks + 1));
-        m_host.allGather(all.first(words), all.subspan(words)); // as words: nothing is computed with them
+    const std::size_t whole = count * bytesOf(type);
+    for (std::size_t from = 0; from < whole; from += m_pieceBytes) {
+        const std::size_t bytes = std::min(m_pieceBytes, whole - from);
+        const std::size_t piece = wordsOf(bytes);
+        toHost(0, static_cast<const std::byte*>(in) + from, bytes, stream);
+        stream.synchronize();
+        m_host.allGather(words(0, piece), words(piece, piece * m_ranks)); // as words: nothing is computed with them
         for (std::size_t block = 0; block < m_ranks; ++block) {
-            toDevice(static_cast<std::byte*>(out.data) + block * in.bytes() + from, (block + 1) * words * kWord, bytes, stream);
+            toDevice(static_cast<std::byte*>(out) + block * whole + from, (block + 1) * piece * kWord, bytes, stream);
         }
     }
+    leave(stream);
 }
 
-void StagedCommunicator::broadcast(DeviceSpan data, int root, DeviceStream stream) {
-    check(root >= 0 && root < size(), "broadcast", "there is no such root");
+void StagedCommunicator::broadcast(void* data, std::size_t bytes, int root, const Stream& stream) {
+    checkPeer(root, "broadcast");
     enter(stream);
-    for (std::size_t from = 0; from < data.bytes(); from += m_staging.size()) {
-        const std::size_t bytes = std::min(m_staging.size(), data.bytes() - from);
-        auto* device = static_cast<std::byte*>(data.data) + from;
+    for (std::size_t from = 0; from < bytes; from += m_staging.bytes()) {
+        const std::size_t piece = std::min(m_staging.bytes(), bytes - from);
+        auto* device = static_cast<std::byte*>(data) + from;
         if (rank() == root) {
-            toHost(0, device, bytes, stream);
+            toHost(0, device, piece, stream);
         }
-        m_memory->synchronise(stream); // on the other ranks: the staging buffer's last reader
-        m_host.broadcast({m_staging.data(), bytes}, root);
+        stream.synchronize(); // on the other ranks: the staging buffer's last reader
+        m_host.broadcast({m_staging.data(), piece}, root);
         if (rank() != root) {
-            toDevice(device, 0, bytes, stream);
+            toDevice(device, 0, piece, stream);
         }
     }
+    leave(stream);
 }
 
-void StagedCommunicator::send(ConstDeviceSpan data, int to, DeviceStream stream) {
-    check(to >= 0 && to < size(), "send", "there is no such rank");
+void StagedCommunicator::send(const void* data, std::size_t bytes, int to, const Stream& stream) {
+    checkPeer(to, "send");
     if (m_outgoing.size() < m_options.sendsInFlight) {
         m_nextOutgoing = m_outgoing.size();
-        m_outgoing.push_back({{}, HostBuffer(m_memory, data.bytes())});
+        m_outgoing.push_back({{}, PinnedBuffer(bytes)});
     } else {
         m_nextOutgoing = (m_nextOutgoing + 1) % m_outgoing.size();
     }
     Outgoing& message = m_outgoing[m_nextOutgoing];
     settle(message);
     message.tickets.clear();
-    if (message.buffer.size() < data.bytes()) {
-        message.buffer = HostBuffer(m_memory, data.bytes());
+    if (message.buffer.bytes() < bytes) {
+        message.buffer = PinnedBuffer(bytes);
     }
-    m_memory->toHost(message.buffer.data(), data.data, data.bytes(), stream);
-    m_memory->synchronise(stream);
-    for (std::size_t from = 0; from < data.bytes(); from += m_staging.size()) { // as recv() takes it
-        const std::size_t bytes = std::min(m_staging.size(), data.bytes() - from);
-        message.tickets.push_back(m_host.post({message.buffer.data() + from, bytes}, to, kTag));
+    kernels::cuda::copyToHost(message.buffer.data(), data, bytes, stream);
+    stream.synchronize();
+    for (std::size_t from = 0; from < bytes; from += m_staging.bytes()) { // as recv() takes it
+        const std::size_t piece = std::min(m_staging.bytes(), bytes - from);
+        message.tickets.push_back(m_host.post({message.buffer.data() + from, piece}, to, kTag));
     }
 }
 
-void StagedCommunicator::recv(DeviceSpan data, int from, DeviceStream stream) {
-    check(from >= 0 && from < size(), "recv", "there is no such rank");
+void StagedCommunicator::recv(void* data, std::size_t bytes, int from, const Stream& stream) {
+    checkPeer(from, "recv");
     enter(stream);
-    for (std::size_t at = 0; at < data.bytes(); at += m_staging.size()) {
-        const std::size_t bytes = std::min(m_staging.size(), data.bytes() - at);
-        m_memory->synchronise(stream); // the piece before this one has left the staging buffer
-        m_host.recv({m_staging.data(), bytes}, from, kTag);
-        toDevice(static_cast<std::byte*>(data.data) + at, 0, bytes, stream);
+    for (std::size_t at = 0; at < bytes; at += m_staging.bytes()) {
+        const std::size_t piece = std::min(m_staging.bytes(), bytes - at);
+        stream.synchronize(); // the piece before this one has left the staging buffer
+        m_host.recv({m_staging.data(), piece}, from, kTag);
+        toDevice(static_cast<std::byte*>(data) + at, 0, piece, stream);
     }
+    leave(stream);
 }
 
 } // namespace
 
-std::unique_ptr<DeviceCommunicator> makeStagedCommunicator(Communicator& host, std::shared_ptr<DeviceMemory> memory,
-                                                           std::string axis, StagedOptions options) {
-    return std::make_unique<StagedCommunicator>(host, nullptr, std::move(memory), std::move(axis), options);
+std::unique_ptr<DeviceCommunicator> makeStagedCommunicator(Communicator& host, std::string axis, StagedOptions options) {
+    return std::make_unique<StagedCommunicator>(host, nullptr, std::move(axis), options);
 }
 
 } // namespace telehelm::comm
