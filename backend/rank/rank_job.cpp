@@ -206,6 +206,7 @@ train::TrainerOptions RankJob::trainerOptions() const {
     options.threads = threadBudget(m_options.threads, m_localRanks);
     options.lastStep = m_options.steps;
     options.host = hostName();
+    options.nvmlLibrary = m_config.device == "cuda" ? train::kNvmlLibrary : "";
     options.stopRequested = stopSignalled;
     if (m_world.rank() == 0) {
         options.onStep = [steps = m_config.steps](const train::StepFacts& facts) { printStep(facts, steps); };
