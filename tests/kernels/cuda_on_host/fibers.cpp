@@ -140,6 +140,10 @@ Fiber& own() {
 
 } // namespace
 
+void pause() {
+    yield();
+}
+
 void broken(const char* rule) {
     throw std::logic_error(std::string("kernel: ") + rule);
 }

@@ -61,6 +61,8 @@ const std::byte* exchange(int groupSize, const void* own, std::size_t size);
 void laterCopy(void* to, const void* from, std::size_t size);
 void endGroup();
 void arrive(int pending);
+/// Lets the others go on.
+void pause();
 /// Throws std::logic_error: a kernel broke a rule.
 [[noreturn]] void broken(const char* rule);
 
