@@ -35,6 +35,17 @@ public:
     /// A send that does not wait for its receiver: `data` must stay as it is until wait(). Returns a ticket.
     [[nodiscard]] virtual int post(std::span<const std::byte> data, int to, int tag) = 0;
     virtual void wait(int ticket) = 0;
+
+    // Collectives that go on beside the caller's own work. All ranks start them in the same order and finish each; `in` and `out`
+    // belong to the call until finish(). Sums add up in the order of the ranks, so their bits do not depend on how a buffer is cut.
+    // At most 256 MiB each. Both return a ticket.
+    [[nodiscard]] virtual int startReduceScatter(std::span<const float> in, std::span<float> out) = 0;
+    [[nodiscard]] virtual int startAllGather(std::span<const float> in, std::span<float> out) = 0;
+    virtual void finish(int ticket) = 0;
+    /// Lets what was started move on; never waits.
+    virtual void progress() = 0;
+    /// What it keeps for its calls, by now.
+    [[nodiscard]] virtual std::size_t bytes() const { return 0; }
     virtual void barrier() = 0;
 };
 

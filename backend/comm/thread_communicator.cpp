@@ -16,6 +16,13 @@
 namespace telehelm::comm {
 namespace {
 
+/// A collective that was started: what each rank has brought so far.
+struct Round {
+    std::uint64_t number = 0;
+    std::vector<std::vector<float>> brought; // by rank; kept from round to round
+    int started = 0, finished = 0;
+};
+
 /// What the ranks of one communicator share; members guarded by mutex except `offers`, which the barrier orders.
 struct Room {
     explicit Room(int count) : size(count), offers(static_cast<std::size_t>(count)), colours(static_cast<std::size_t>(count)) {}
@@ -45,6 +52,7 @@ struct Room {
     bool left = false;
     std::map<std::tuple<int, int, int>, std::vector<std::vector<std::byte>>> mail; // from, to, tag; oldest first
     std::map<int, std::shared_ptr<Room>> parts;                                    // of a split, by colour
+    std::vector<std::unique_ptr<Round>> started;                                   // on their way, or free (finished by all)
 };
 
 class ThreadCommunicator final : public Communicator {
@@ -95,6 +103,16 @@ public:
         return 0;
     }
     void wait(int) override {}
+    [[nodiscard]] int startReduceScatter(std::span<const float> in, std::span<float> out) override {
+        check(in.size() == out.size() * static_cast<std::size_t>(size()), "startReduceScatter: in must be size() blocks of out's length");
+        return start(in, out, true);
+    }
+    [[nodiscard]] int startAllGather(std::span<const float> in, std::span<float> out) override {
+        check(out.size() == in.size() * static_cast<std::size_t>(size()), "startAllGather: out must be size() blocks of in's length");
+        return start(in, out, false);
+    }
+    void finish(int ticket) override;
+    void progress() override {}
     void barrier() override { m_room->barrier(); }
 
 private:
@@ -141,15 +159,76 @@ private:
         }
         m_room->barrier();
     }
+    int start(std::span<const float> in, std::span<float> out, bool sums);
     static void check(bool holds, const char* what) {
         if (!holds) {
             throw std::runtime_error(what);
         }
     }
 
+    /// A call of this rank that is not finished.
+    struct Own {
+        std::uint64_t round = 0;
+        std::span<float> out;
+        bool sums = false, isFree = true;
+    };
+
     std::shared_ptr<Room> m_room;
     int m_rank;
+    std::uint64_t m_starts = 0;
+    std::vector<Own> m_own; // by ticket
 };
+
+/// Copies what it brings, as a message would.
+int ThreadCommunicator::start(std::span<const float> in, std::span<float> out, bool sums) {
+    const std::uint64_t number = m_starts++;
+    {
+        const std::lock_guard lock(m_room->mutex);
+        auto& all = m_room->started;
+        auto round = std::ranges::find_if(all, [&](const auto& r) { return r->number == number && r->finished < size(); });
+        if (round == all.end()) {
+            round = std::ranges::find_if(all, [&](const auto& r) { return r->finished == size(); });
+            if (round == all.end()) {
+                round = all.insert(all.end(), std::make_unique<Round>());
+                (*round)->brought.resize(static_cast<std::size_t>(size()));
+            }
+            (*round)->number = number;
+            (*round)->started = (*round)->finished = 0;
+        }
+        (*round)->brought[static_cast<std::size_t>(m_rank)].assign(in.begin(), in.end());
+        ++(*round)->started;
+        m_room->changed.notify_all();
+    }
+    auto own = std::ranges::find(m_own, true, &Own::isFree);
+    if (own == m_own.end()) {
+        own = m_own.emplace(m_own.end());
+    }
+    *own = {.round = number, .out = out, .sums = sums, .isFree = false};
+    return static_cast<int>(own - m_own.begin());
+}
+
+void ThreadCommunicator::finish(int ticket) {
+    Own& own = m_own[static_cast<std::size_t>(ticket)];
+    std::unique_lock lock(m_room->mutex);
+    const auto found = std::ranges::find_if(m_room->started, [&](const auto& r) { return r->number == own.round && r->finished < size(); });
+    Round& round = **found; // its place is its own, whatever joins the list
+    m_room->changed.wait(lock, [&] { return round.started == size() || m_room->left; });
+    if (round.started < size()) {
+        throw std::runtime_error("a rank of this communicator has left");
+    }
+    lock.unlock();
+    const std::size_t block = own.sums ? own.out.size() : own.out.size() / static_cast<std::size_t>(size());
+    for (std::size_t rank = 0; rank < round.brought.size(); ++rank) {
+        const float* from = round.brought[rank].data() + (own.sums ? static_cast<std::size_t>(m_rank) * block : 0);
+        float* to = own.out.data() + (own.sums ? 0 : rank * block);
+        for (std::size_t i = 0; i < block; ++i) {
+            to[i] = own.sums && rank > 0 ? to[i] + from[i] : from[i];
+        }
+    }
+    own.isFree = true;
+    lock.lock();
+    ++round.finished;
+}
 
 std::unique_ptr<Communicator> ThreadCommunicator::split(int colour, int key) const {
     m_room->colours[static_cast<std::size_t>(m_rank)] = {colour, key};

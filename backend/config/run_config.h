@@ -74,15 +74,27 @@ struct DataConfig {
     bool operator==(const DataConfig&) const = default;
 };
 
+/// What a backward computes again instead of keeping it.
+enum class Recompute : std::uint8_t {
+    None,
+    Selective, // both norms' outputs and SwiGLU's product, from what lies before them: no matrix product
+    Full,      // the whole layer, from its input
+};
+
 /// [parallel]
 struct ParallelConfig {
     std::int32_t tensor = 1, pipeline = 1, data = 1;
     bool sequence = false;            // split norms and residuals by sequence over the tensor ranks
     std::string schedule = "1f1b";    // "1f1b" | "interleaved"
     std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
-    std::string recompute = "none";   // activations in the backward: "none" | "full": each layer again from its input
+    std::string recompute = "none";   // "none" | "selective" | "full"
+    std::int64_t bucketBytes = 1 << 20; // of gradients and parameters that go over the data axis at once, in fp32
+    std::int64_t checkReplicasEvery = 0; // steps; compares norms over the tensor ranks bit for bit, stops the run where they differ; 0: never
     std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
     [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
+    [[nodiscard]] Recompute recomputes() const {
+        return recompute == "full" ? Recompute::Full : recompute == "selective" ? Recompute::Selective : Recompute::None;
+    }
     bool operator==(const ParallelConfig&) const = default;
 };
 

@@ -89,7 +89,7 @@ void printMesh(std::ostream& out, const parallel::MeshShape& mesh, bool hasColou
 
 void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
     out << "\nMEMORY PER RANK  recompute = " << parallel::name(plan.recompute) << "\n";
-    Table table({"STAGE", "LAYERS", "WEIGHTS", "PARAMETERS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "WORK", "TOTAL"});
+    Table table({"STAGE", "LAYERS", "WEIGHTS", "PARAMETERS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "WORK", "MESSAGES", "TOTAL"});
     for (std::size_t stage = 0; stage < plan.stages.size(); ++stage) {
         const StagePlan& s = plan.stages[stage];
         table.add({std::to_string(stage),
@@ -100,6 +100,7 @@ void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
                    byteText(s.optimizerBytes),
                    byteText(s.activationBytes[static_cast<std::size_t>(plan.recompute)]),
                    byteText(s.workBytes),
+                   byteText(s.messageBytes),
                    {byteText(s.totalBytes(plan.recompute)), Colour::Bold}});
     }
     table.print(out, hasColour);
@@ -108,8 +109,7 @@ void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
         << " (per chunk) in flight; activations with recompute";
     for (const parallel::Recompute mode : parallel::kRecomputeModes)
         out << (mode == parallel::Recompute::None ? " " : ", ") << parallel::name(mode)
-            << (mode == parallel::Recompute::Selective ? " (on paper alone) " : " ")
-            << byteText(first.activationBytes[static_cast<std::size_t>(mode)]);
+            << " " << byteText(first.activationBytes[static_cast<std::size_t>(mode)]);
     out << "\n";
 }
 
@@ -176,6 +176,8 @@ Json stageJson(const Plan& plan, const StagePlan& stage) {
         {"optimizer_bytes", stage.optimizerBytes},
         {"activation_bytes", activations},
         {"work_bytes", stage.workBytes},
+        {"thread_bytes", stage.threadBytes},
+        {"message_bytes", stage.messageBytes},
         {"total_bytes", stage.totalBytes(plan.recompute)},
         {"peak_activations", stage.peakActivations},
         {"idle_share", stage.idleShare},

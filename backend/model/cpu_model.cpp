@@ -40,6 +40,10 @@ public:
     std::size_t activationBytes() const override { return m_transformer.activationBytes(); }
     std::vector<TensorView> lastForward() const override { return m_transformer.lastForward(); }
     void onBackward(std::function<void()> turn) override { m_transformer.onBackward(std::move(turn)); }
+    bool onWeights(WeightTurns turns) override {
+        m_transformer.onWeights(std::move(turns));
+        return true;
+    }
 
 private:
     Transformer<CpuOps> m_transformer;

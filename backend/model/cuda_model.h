@@ -3,6 +3,7 @@
 // parallel parts and checkpoints as the CPU's.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,7 +16,8 @@ struct CudaOptions {
     int device = 0;
     std::string attention = {}; // a kind of kernels::cuda::attentionKinds(); empty: the fastest by measurement
     bool graphs = true;         // record the micro-batch once and launch it as a whole, where nothing in it must ask the host
-    comm::DeviceCommunicator* tensor = nullptr; // of the tensor axis; null: Placement::tensor, staged through the host
+    comm::DeviceCommunicator* tensor = nullptr; // where parallel.tensor > 1; outlives the engine
+    std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
 };
 
 /// Throws std::invalid_argument for a shape that the device's kernels do not take (checkCudaShape), std::runtime_error where CUDA

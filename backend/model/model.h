@@ -50,11 +50,13 @@ struct ParallelShape {
     bool hasHead = true;                 // the last chunk ends with it
     bool sequence = false;               // norms and residual on T / tensor rows
 };
+using config::Recompute;
+
 /// How an engine is placed in a mesh.
 struct Placement {
     ParallelShape parallel = {};
     std::vector<int> inFlight = {};       // micro-batches in flight at once, of each chunk; empty: 1
-    bool recompute = false;               // keep only each layer's input for the backward
+    Recompute recompute = Recompute::None;
     comm::Communicator* tensor = nullptr; // where parallel.tensor > 1; outlives the engine
 };
 /// Layers of each part (chunk × pipeline + stage) in the model's order, the dearest part as cheap as can be, the head counted in.
@@ -68,6 +70,13 @@ template <typename Real> struct BasicTensorView {
     std::span<const Real> values;
 };
 using TensorView = BasicTensorView<float>;
+
+/// Where weights are needed and gradients are complete, in elements [from, to) of the flat buffers, so that communication can go
+/// on beside the work. Both come on the caller's thread, ascending in a forward and descending in a backward.
+struct WeightTurns {
+    std::function<void(std::int64_t from, std::int64_t to)> needed; // before a forward reads them: returns when they are there
+    std::function<void(std::int64_t from, std::int64_t to)> done;   // this backward adds nothing more to their gradients
+};
 
 class DeviceState;
 
@@ -97,6 +106,8 @@ public:
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
     /// Called in each trainMicroBatch between forward and backward, on the caller's thread.
     virtual void onBackward(std::function<void()> /*turn*/) {}
+    /// False: this engine tells nothing; weights must all be there before a forward, and gradients are complete after a backward.
+    virtual bool onWeights(WeightTurns /*turns*/) { return false; }
     /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing. From a device comes one NaN for a tensor
     /// that holds what is not finite and nothing for any other.
     [[nodiscard]] virtual std::vector<TensorView> lastForward() const { return {}; }

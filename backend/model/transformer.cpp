@@ -80,19 +80,37 @@ template <typename Ops> void Transformer<Ops>::findWeights() {
     }
 }
 
-/// All of a layer's activations but its input.
-template <typename Ops> void Transformer<Ops>::planLayer(LayerActivations& layer) {
+/// What a layer keeps of each micro-batch, by mode.
+template <typename Ops> void Transformer<Ops>::planKept(LayerActivations& layer) {
     const std::int64_t N = m_B * m_T, M = N / m_rowParts;
     const auto plan = [this](Real*& pointer, std::int64_t size) { m_activationArena.reserve(pointer, size); };
     plan(layer.attention, N * m_ownC);
-    for (Real** field : {&layer.normed1, &layer.middle, &layer.normed2})
-        plan(*field, M * m_C);
+    plan(layer.middle, M * m_C);
     for (Real** field : {&layer.r1, &layer.r2})
         plan(*field, M);
     plan(layer.qkv, N * 3 * m_ownC);
     plan(layer.lse, N * m_ownH);
     plan(layer.gateUp, N * 2 * m_ownF);
-    plan(layer.act, N * m_ownF);
+}
+
+/// What is cheap to have again: without a matrix product.
+template <typename Ops> void Transformer<Ops>::planRecomputed(LayerActivations& layer) {
+    const std::int64_t N = m_B * m_T, M = N / m_rowParts;
+    for (Real** field : {&layer.normed1, &layer.normed2})
+        m_activationArena.reserve(*field, M * m_C);
+    m_activationArena.reserve(layer.act, N * m_ownF);
+}
+
+template <typename Ops> void Transformer<Ops>::shareRecomputed(LayerActivations& layer) const {
+    Real* const input = layer.input;
+    if (m_recompute == Recompute::Full) {
+        layer = m_shared;
+        layer.input = input;
+    } else if (m_recompute == Recompute::Selective) {
+        layer.normed1 = m_shared.normed1;
+        layer.normed2 = m_shared.normed2;
+        layer.act = m_shared.act;
+    }
 }
 
 template <typename Ops> void Transformer<Ops>::planActivations() {
@@ -111,24 +129,24 @@ template <typename Ops> void Transformer<Ops>::planActivations() {
             part.layers.resize(count);
             for (LayerActivations& layer : part.layers) {
                 m_activationArena.reserve(layer.input, rows);
-                if (!m_recompute)
-                    planLayer(layer);
+                if (m_recompute != Recompute::Full)
+                    planKept(layer);
+                if (m_recompute == Recompute::None)
+                    planRecomputed(layer);
             }
             m_activationArena.reserve(part.output, rows);
         }
         firstLayer += count;
     }
-    if (m_recompute)
-        planLayer(m_shared);
+    if (m_recompute == Recompute::Full)
+        planKept(m_shared);
+    if (m_recompute != Recompute::None)
+        planRecomputed(m_shared);
     planScratch();
     m_activationArena.allocate();
     for (std::vector<Part>& parts : m_parts)
         for (Part& part : parts)
-            for (LayerActivations& layer : part.layers)
-                if (Real* const input = layer.input; m_recompute) {
-                    layer = m_shared;
-                    layer.input = input;
-                }
+            std::ranges::for_each(part.layers, [this](LayerActivations& layer) { shareRecomputed(layer); });
 }
 
 template <typename Ops> void Transformer<Ops>::planScratch() {

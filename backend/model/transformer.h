@@ -7,7 +7,8 @@
 // member calls the communicator between two barriers. Sequence parallel: norms and residual hold M = N/P rows (of all N rows,
 // ranks after each other); rows are gathered before a column-split linear and scattered with the sum after a row-split one; what
 // was gathered is gathered again in the backward instead of kept. With one tensor rank none of this costs anything.
-// Attention's probabilities are never kept, so "selective" recomputation of them is what happens always.
+// Attention's probabilities are never kept; what recomputation leaves out besides is in Recompute. What is left out lies in one
+// set of buffers that all layers share.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +38,7 @@ public:
     [[nodiscard]] std::size_t activationBytes() const { return m_activationArena.bytes(); }
 
     void onBackward(std::function<void()> turn) { m_onBackward = std::move(turn); }
+    void onWeights(WeightTurns turns) { m_turns = std::move(turns); }
     /// The last micro-batch's numbers (transformer_trace.cpp).
     [[nodiscard]] std::vector<BasicTensorView<Real>> lastForward() const;
     void initialise(std::uint64_t seed);
@@ -89,7 +91,9 @@ private:
 
     void findWeights();
     void planActivations();
-    void planLayer(LayerActivations& layer);
+    void planKept(LayerActivations& layer);
+    void planRecomputed(LayerActivations& layer);
+    void shareRecomputed(LayerActivations& layer) const;
     void planScratch();
     [[nodiscard]] Part& part(int chunk, int slot) {
         return m_parts[static_cast<std::size_t>(chunk)][static_cast<std::size_t>(slot)];
@@ -109,6 +113,13 @@ private:
     void sumRows(const Worker& worker, const Batch& batch, Real* all, Real* own);
     void sum(const Worker& worker, Real* values, std::int64_t count);
 
+    // The listener of WeightTurns; nothing at all without one.
+    template <typename Function> void guarded(const Function& function);
+    void need(const Worker& worker, std::int64_t from, std::int64_t to);
+    void tellDone(const Worker& worker, std::int64_t from, std::int64_t to);
+    [[nodiscard]] std::int64_t layerBegin(std::size_t layer) const { return m_offsets[layer].attentionNorm; }
+    [[nodiscard]] std::int64_t layerEnd(std::size_t layer) const { return m_offsets[layer].down + m_C * m_ownF; }
+
     void forward(const Worker& worker, const Batch& batch, const Part& part);
     void embed(const Worker& worker, const Batch& batch, Real* out);
     void forwardToAttention(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer);
@@ -123,14 +134,17 @@ private:
 
     void trainHead(const Worker& worker, const Batch& batch, const Part& part);
     void backward(const Worker& worker, const Batch& batch, const Part& part);
+    void recompute(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer);
     void backwardLayer(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer);
+    void tellAbove(const Worker& worker, const Part& part, std::size_t layer);
+    void tellRest(const Worker& worker, const Part& part);
     const Real* backwardFfn(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer, const Real* dY);
     void backwardAttend(const Worker& worker, const Batch& batch, const LayerActivations& a);
     void backwardToInput(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer);
     void embedBackward(const Worker& worker, const Batch& batch);
     void addWeightGradient(const Worker& worker, std::int64_t weight, const Real* dY, const Real* x, std::int64_t N,
                            std::int64_t I, std::int64_t O, Real alpha = 1);
-    void addNormGradients(const Worker& worker, const Part& part);
+    void addNormGradient(const Worker& worker, std::size_t index, std::int64_t weight);
 
     [[nodiscard]] const Real* weight(std::int64_t offset) const { return m_parameters + offset; }
     /// This member's sum for norm `index` (2 per layer, then the last), added up over the team at the end.
@@ -147,7 +161,7 @@ private:
     config::ModelConfig m_shape;
     ParallelShape m_parallel;
     std::vector<int> m_slots; // of each chunk
-    bool m_recompute;
+    Recompute m_recompute;
     comm::Communicator* m_tensor;
     std::int64_t m_B, m_T, m_C, m_H, m_F, m_V;
     std::int64_t m_ownC, m_ownH, m_ownF, m_ownV; // this tensor rank's
@@ -155,6 +169,7 @@ private:
     std::int64_t m_rowParts;                     // tensor ranks under sequence parallelism, else 1
     int m_threads;
     std::function<void()> m_onBackward;
+    WeightTurns m_turns;
     Real m_epsilon, m_inputMult, m_outputMult, m_attentionScale;
     std::vector<ParameterInfo> m_layout;
     std::size_t m_parameterCount = 0; // padded
@@ -168,7 +183,7 @@ private:
     const Part* m_last = nullptr; // what ran last
     bool m_lastHadHead = false;   // it made a loss
     std::vector<std::vector<Part>> m_parts; // chunk, slot
-    LayerActivations m_shared{};            // under recomputation: all but the layers' inputs
+    LayerActivations m_shared{};            // what all layers share under recomputation
     Real *m_cos, *m_sin;            // T, D/2
     Real *m_normed, *m_r;           // M, C; M
     Real* m_logits;                 // rows at once, V'; become their own gradient

@@ -47,25 +47,43 @@ template <typename Ops> void Transformer<Ops>::backward(const Worker& worker, co
                              weight(m_norm), m_r + own.from, own.size(), m_C);
     }
     for (std::size_t layer = layers; layer-- > 0;) {
-        if (m_recompute) {
-            worker.barrier(); // the layers share their activations
-            forwardLayer(worker, batch, part, layer, false);
-        }
+        recompute(worker, batch, part, layer);
         backwardLayer(worker, batch, part, layer);
     }
     if (part.begins)
         embedBackward(worker, batch);
-    addNormGradients(worker, part);
+    tellRest(worker, part);
+}
+
+/// What the layers share holds another layer's values.
+template <typename Ops>
+void Transformer<Ops>::recompute(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer) {
+    if (m_recompute == Recompute::None)
+        return;
+    worker.barrier(); // all have read those
+    if (m_recompute == Recompute::Full) {
+        forwardLayer(worker, batch, part, layer, false);
+        return;
+    }
+    const LayerActivations& a = part.layers[layer];
+    const LayerOffsets& at = m_offsets[part.firstLayer + layer];
+    const Range own = ownRowsOf(worker, batch), rows = rowsOf(worker, batch);
+    const std::int64_t first = own.from * m_C;
+    Ops::rmsNormForward(a.normed1 + first, a.r1 + own.from, a.input + first, weight(at.attentionNorm), own.size(), m_C, m_epsilon);
+    Ops::rmsNormForward(a.normed2 + first, a.r2 + own.from, a.middle + first, weight(at.ffnNorm), own.size(), m_C, m_epsilon);
+    Ops::swigluForward(a.act + rows.from * m_ownF, a.gateUp + rows.from * 2 * m_ownF, rows.size(), m_ownF);
 }
 
 template <typename Ops>
 void Transformer<Ops>::backwardLayer(const Worker& worker, const Batch& batch, const Part& part, std::size_t layer) {
     const LayerActivations& a = part.layers[layer];
-    const LayerOffsets& at = m_offsets[part.firstLayer + layer];
+    const std::size_t own = part.firstLayer + layer;
+    const LayerOffsets& at = m_offsets[own];
     const std::int64_t N = batch.sequences * m_T;
     const Real* dY = gather(worker, batch, m_dX, m_allX);
     const Real* dMiddle = backwardFfn(worker, batch, part, layer, dY);
     worker.barrier();
+    tellAbove(worker, part, layer);
     const Real* normed2 = gather(worker, batch, a.normed2, m_all);
     addWeightGradient(worker, at.down, dY, a.act, N, m_ownF, m_C);
     addWeightGradient(worker, at.gateUp, a.gateUp, normed2, N, m_C, 2 * m_ownF);
@@ -76,6 +94,29 @@ void Transformer<Ops>::backwardLayer(const Worker& worker, const Batch& batch, c
     worker.barrier();
     const Real* normed1 = gather(worker, batch, a.normed1, m_all);
     addWeightGradient(worker, at.qkv, m_dQkv, normed1, N, m_C, 3 * m_ownC);
+    addNormGradient(worker, 2 * own, at.attentionNorm);
+    addNormGradient(worker, 2 * own + 1, at.ffnNorm);
+    if (part.ends && layer + 1 == part.layers.size())
+        addNormGradient(worker, 2 * m_offsets.size(), m_norm);
+}
+
+/// All members have ended what came before this layer in the backward when they have met once in it.
+template <typename Ops> void Transformer<Ops>::tellAbove(const Worker& worker, const Part& part, std::size_t layer) {
+    const std::size_t above = layer + 1, count = part.layers.size();
+    if (above < count)
+        tellDone(worker, layerBegin(part.firstLayer + above),
+                 part.ends && above + 1 == count ? m_head : layerEnd(part.firstLayer + above)); // the last norm ends with its layer
+    else if (part.ends)
+        tellDone(worker, m_head, m_head + m_ownV * m_C);
+}
+
+/// The chunk's first layer, and the embedding before it.
+template <typename Ops> void Transformer<Ops>::tellRest(const Worker& worker, const Part& part) {
+    if (!m_turns.done)
+        return;
+    worker.barrier();
+    tellDone(worker, part.begins ? m_embedding : layerBegin(part.firstLayer),
+             part.ends && part.layers.size() == 1 ? m_head : layerEnd(part.firstLayer));
 }
 
 /// From the layer's output gradient to those of the residual between (returned, all rows) and of the attention's output.
@@ -153,19 +194,11 @@ void Transformer<Ops>::addWeightGradient(const Worker& worker, std::int64_t weig
         Ops::linearBackwardWeight(m_gradients + weight, dY, x, {N, I, O}, alpha, outputs.from, outputs.to);
 }
 
-/// After the last barrier: sums the members' norm gradients in their order, this member's columns.
-template <typename Ops> void Transformer<Ops>::addNormGradients(const Worker& worker, const Part& part) {
+/// After a barrier: sums the members' gradients of a norm in their order, this member's columns.
+template <typename Ops> void Transformer<Ops>::addNormGradient(const Worker& worker, std::size_t index, std::int64_t weight) {
     const Range columns = worker.share(m_C, kRowGrain);
-    const auto addUp = [&](std::size_t index, std::int64_t offset) {
-        for (int member = 0; member < worker.count; ++member)
-            Ops::addTo(m_gradients + offset + columns.from, normSum(member, index) + columns.from, columns.size());
-    };
-    for (std::size_t layer = part.firstLayer; layer < part.firstLayer + part.layers.size(); ++layer) {
-        addUp(2 * layer, m_offsets[layer].attentionNorm);
-        addUp(2 * layer + 1, m_offsets[layer].ffnNorm);
-    }
-    if (part.ends)
-        addUp(2 * m_offsets.size(), m_norm);
+    for (int member = 0; member < worker.count; ++member)
+        Ops::addTo(m_gradients + weight + columns.from, normSum(member, index) + columns.from, columns.size());
 }
 
 template class Transformer<CpuOps>;

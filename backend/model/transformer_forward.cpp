@@ -9,10 +9,14 @@ namespace telehelm::model {
 using kernels::Output;
 
 template <typename Ops> void Transformer<Ops>::forward(const Worker& worker, const Batch& batch, const Part& part) {
-    if (part.begins)
+    if (part.begins) {
+        need(worker, m_embedding, m_embedding + m_ownV * m_C);
         embed(worker, batch, part.layers[0].input);
-    for (std::size_t layer = 0; layer < part.layers.size(); ++layer)
+    }
+    for (std::size_t layer = 0; layer < part.layers.size(); ++layer) {
+        need(worker, layerBegin(part.firstLayer + layer), layerEnd(part.firstLayer + layer));
         forwardLayer(worker, batch, part, layer, true);
+    }
     worker.barrier();
 }
 
@@ -112,6 +116,7 @@ void Transformer<Ops>::forwardFromAttention(const Worker& worker, const Batch& b
 /// The last norm; all rows of it.
 template <typename Ops>
 auto Transformer<Ops>::normForHead(const Worker& worker, const Batch& batch, const Part& part) -> const Real* {
+    need(worker, m_norm, m_head + m_ownV * m_C);
     const Range own = ownRowsOf(worker, batch);
     Ops::rmsNormForward(m_normed + own.from * m_C, m_r + own.from, part.output + own.from * m_C, weight(m_norm), own.size(), m_C,
                         m_epsilon);

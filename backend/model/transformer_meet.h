@@ -21,19 +21,40 @@ template <typename Ops> kernels::Range Transformer<Ops>::ownRowsOf(const Worker&
     return m_rowParts == 1 ? rowsOf(worker, batch) : worker.share(batch.sequences * m_T / m_rowParts, kRowGrain);
 }
 
-/// The team's first member calls the communicator when all have come; nobody goes on before. A team's function must not throw.
+/// A team's function must not throw: what a communicator throws is kept, and thrown again where the team has ended.
+template <typename Ops> template <typename Function> void Transformer<Ops>::guarded(const Function& function) {
+    if (m_failure)
+        return;
+    try {
+        function();
+    } catch (...) {
+        m_failure = std::current_exception();
+    }
+}
+
+/// The team's first member calls the communicator when all have come; nobody goes on before.
 template <typename Ops>
 template <typename Function>
 void Transformer<Ops>::meet(const Worker& worker, const Function& function) {
     worker.barrier();
-    if (worker.index == 0 && !m_failure) {
-        try {
-            function();
-        } catch (...) {
-            m_failure = std::current_exception();
-        }
-    }
+    if (worker.index == 0)
+        guarded(function);
     worker.barrier();
+}
+
+/// Nobody reads these weights before they are there.
+template <typename Ops> void Transformer<Ops>::need(const Worker& worker, std::int64_t from, std::int64_t to) {
+    if (!m_turns.needed)
+        return;
+    if (worker.index == 0)
+        guarded([&] { m_turns.needed(from, to); });
+    worker.barrier();
+}
+
+/// After a barrier behind the last addition to these gradients.
+template <typename Ops> void Transformer<Ops>::tellDone(const Worker& worker, std::int64_t from, std::int64_t to) {
+    if (worker.index == 0 && m_turns.done)
+        guarded([&] { m_turns.done(from, to); });
 }
 
 /// All ranks' rows: `own` itself unless they are split.

@@ -22,14 +22,18 @@ std::vector<BasicTensorView<typename Transformer<Ops>::Real>> Transformer<Ops>::
         const std::int64_t number = first + static_cast<std::int64_t>(i);
         const std::string prefix = prefixOf(number);
         add(number == 0 ? "embedding" : prefixOf(number - 1) + "ffn.down", layer.input, M * m_C);
-        if (m_recompute)
+        if (m_recompute == Recompute::Full)
             continue; // the layers share the rest
-        add(prefix + "attention.norm", layer.normed1, M * m_C);
+        const bool isKept = m_recompute == Recompute::None;
+        if (isKept)
+            add(prefix + "attention.norm", layer.normed1, M * m_C);
         add(prefix + "attention.qkv", layer.qkv, N * 3 * m_ownC);
         add(prefix + "attention", layer.attention, N * m_ownC);
         add(prefix + "attention.out", layer.middle, M * m_C);
-        add(prefix + "ffn.norm", layer.normed2, M * m_C);
-        add(prefix + "ffn.gate_up", layer.act, N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+        if (isKept) {
+            add(prefix + "ffn.norm", layer.normed2, M * m_C);
+            add(prefix + "ffn.gate_up", layer.act, N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+        }
     }
     add(prefixOf(first + static_cast<std::int64_t>(m_last->layers.size()) - 1) + "ffn.down", m_last->output, M * m_C);
     if (m_last->ends && m_lastHadHead) {

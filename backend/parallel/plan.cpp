@@ -89,7 +89,9 @@ StagePlan planStage(const config::RunConfig& config, const std::vector<LayerRang
     for (const Recompute each : kRecomputeModes) {
         plan.activationBytes[static_cast<std::size_t>(each)] = keptBytes(config, plan.parts, report.peakByChunk, each);
     }
-    plan.workBytes = workBytes(config, plan.parts, report.peakPosted, mode);
+    plan.workBytes = workBytes(config, plan.parts, mode);
+    plan.threadBytes = threadBytes(config, plan.parts);
+    plan.messageBytes = messageBytes(config, held, plan.parameters.replicated);
     plan.peakActivations = report.peakActivations;
     plan.traffic = stageTraffic(config, plan.parts, held, plan.parameters.replicated, mode);
     return plan;
@@ -115,7 +117,7 @@ Result<Plan> makePlan(const config::RunConfig& config, double flopsPerRank) {
                     "[batch] micro_sequences");
     }
     Plan plan;
-    plan.recompute = recomputeMode(config.parallel.recompute);
+    plan.recompute = config.parallel.recomputes();
     const auto report = runOnPaper(config, *kind, *parts, config.parallel.chunks, plan.recompute);
     if (!report) {
         return tl::unexpected(report.error());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run on paper: what a config costs in memory, messages and time, per rank, before anything is allocated. Pure arithmetic;
 // any thread. Letters as in model.h: C hidden, F ffn, V vocabulary, T sequence; t tensor ranks, D data ranks, m micro-batches,
-// N = tokens of one micro-batch. Paddings and what libraries keep for themselves are not counted.
+// N = tokens of one micro-batch. What libraries keep for themselves is not counted, nor that buffers are padded to cache lines;
+// all else is what the engine allocates, byte for byte.
 #pragma once
 
 #include <array>
@@ -15,12 +16,7 @@
 
 namespace telehelm::parallel {
 
-/// [parallel] recompute: what the backward pass computes again instead of keeping it.
-enum class Recompute : std::uint8_t {
-    None,
-    Selective, // on paper alone: both norms' outputs and SwiGLU's product, from what lies before them: no matrix product
-    Full,      // the whole layer, from its input
-};
+using config::Recompute;
 inline constexpr std::array kRecomputeModes{Recompute::None, Recompute::Selective, Recompute::Full};
 [[nodiscard]] std::string_view name(Recompute mode);
 
@@ -51,12 +47,15 @@ struct StagePlan {
     std::int64_t parameterBytes = 0, gradientBytes = 0;
     std::int64_t optimizerBytes = 0;               // of the rank's shard, 1 / D
     std::array<std::int64_t, 3> activationBytes{}; // kept from forward to backward, per recompute mode
-    std::int64_t workBytes = 0;                    // logits, gradients on their way, one layer that is recomputed, messages
+    std::int64_t workBytes = 0;                    // logits, a layer's gradients, one layer that is recomputed
+    std::int64_t threadBytes = 0;                  // of workBytes, what each thread of the rank needs; counted for one
+    std::int64_t messageBytes = 0;                 // the shard's reduced gradients, buckets and messages on their way
     std::int64_t peakActivations = 0;              // (micro-batch, chunk) pairs in flight
     double idleShare = 0;                          // of the step, bubble and imbalance
     Traffic traffic;
     [[nodiscard]] std::int64_t totalBytes(Recompute mode) const {
-        return parameterBytes + gradientBytes + optimizerBytes + activationBytes[static_cast<std::size_t>(mode)] + workBytes;
+        return parameterBytes + gradientBytes + optimizerBytes + activationBytes[static_cast<std::size_t>(mode)] + workBytes +
+               messageBytes;
     }
 };
 

@@ -8,6 +8,8 @@ namespace {
 
 /// Logits that are held at once, as elements: the head works on a stretch of rows at a time.
 constexpr std::int64_t kLogitsAtOnce = 2 << 20;
+constexpr std::int64_t kAttentionRows = 32;  // of a head at once, on the CPU
+constexpr std::int64_t kBucketsInFlight = 4; // as train/buckets.h has it
 
 /// Elements of one micro-batch on one rank.
 struct Widths {
@@ -56,15 +58,6 @@ std::string_view name(Recompute mode) {
     return names[static_cast<std::size_t>(mode)];
 }
 
-Recompute recomputeMode(std::string_view text) {
-    for (const Recompute mode : kRecomputeModes) {
-        if (name(mode) == text) {
-            return mode;
-        }
-    }
-    return Recompute::None;
-}
-
 ElementBytes elementBytes(const config::RunConfig& config) {
     if (config.device == "cuda") {
         return {.weight = 2, .gradient = 4, .activation = 2, .optimizer = 12};
@@ -106,7 +99,17 @@ std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRan
     return bytes;
 }
 
-std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t posted, Recompute mode) {
+std::int64_t threadBytes(const config::RunConfig& config, std::span<const LayerRange> parts) {
+    std::int64_t layers = 0;
+    for (const LayerRange& part : parts) {
+        layers += part.count;
+    }
+    // Its own sums of the norms' gradients; attention's scores of a block of rows, twice, and one number for each of those rows.
+    const std::int64_t norms = (2 * layers + 1) * config.model.hiddenSize;
+    return (norms + 2 * kAttentionRows * config.model.contextLength + kAttentionRows) * elementBytes(config).activation;
+}
+
+std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, Recompute mode) {
     const Widths w(config);
     const std::int64_t size = elementBytes(config).activation;
     // Gradients: of the stream at the layer's end and in its middle, of a norm's output, of attention's in- and output, of
@@ -125,11 +128,27 @@ std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRan
     if (hasHead) {
         const std::int64_t V = config.model.vocabSize / w.tensor;
         const std::int64_t rows = std::clamp<std::int64_t>(kLogitsAtOnce / V, 64, std::max<std::int64_t>(w.tokens, 64));
-        bytes += w.residual * size + w.statistics * 4; // the last norm's output
-        bytes += (rows * V + w.tokens) * 4;            // fp32 logits, a loss per token
+        bytes += w.residual * size + w.statistics * 4;                              // the last norm's output
+        bytes += (rows * V + w.tokens + (config.parallel.tensor > 1 ? 3 * rows : 0)) * 4; // fp32 logits, a loss per token, what tensor ranks share of a row
     }
-    if (config.parallel.pipeline > 1) {
-        bytes += (1 + posted) * w.residual * size; // one that arrives, those that leave
+    return bytes + threadBytes(config, parts);
+}
+
+std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated) {
+    const Widths w(config);
+    const config::ParallelConfig& mesh = config.parallel;
+    std::int64_t bytes = 0;
+    if (mesh.pipeline * mesh.chunks > 1) { // gradients that leave: two take turns, or with chunks one of each
+        const std::int64_t buffers = mesh.chunks == 1 ? 2 : mesh.chunks * config.microBatches();
+        bytes += buffers * w.residual * elementBytes(config).activation;
+    }
+    if (mesh.sequence && mesh.tensor > 1) {
+        bytes += replicated * elementBytes(config).gradient; // norms' gradients behind each other
+    }
+    if (mesh.data > 1) {
+        const std::int64_t shard = (parameters + mesh.data - 1) / mesh.data * elementBytes(config).gradient;
+        const std::int64_t all = parameters * elementBytes(config).gradient;
+        bytes += shard + std::min(all, kBucketsInFlight * mesh.bucketBytes); // reduced, and what others sent to be added
     }
     return bytes;
 }

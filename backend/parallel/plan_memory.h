@@ -11,15 +11,15 @@
 
 namespace telehelm::parallel {
 
-/// The config's word, already checked.
-[[nodiscard]] Recompute recomputeMode(std::string_view name);
-
 /// Activations of a stage: for each chunk its layers × the micro-batches of it in flight.
 [[nodiscard]] std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRange> parts,
                                      std::span<const std::int64_t> inFlight, Recompute mode);
-/// What one micro-batch needs while it is worked on, and the messages on their way.
-[[nodiscard]] std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t posted,
-                                     Recompute mode);
+/// What one micro-batch needs while it is worked on by one thread.
+[[nodiscard]] std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, Recompute mode);
+/// What each thread needs of it.
+[[nodiscard]] std::int64_t threadBytes(const config::RunConfig& config, std::span<const LayerRange> parts);
+/// Of a rank that holds so many parameters, `replicated` of them on all tensor ranks.
+[[nodiscard]] std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated);
 [[nodiscard]] Traffic stageTraffic(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t parameters,
                                    std::int64_t replicated, Recompute mode);
 

@@ -62,11 +62,11 @@ Result<void> checkCover(const std::string& name, const std::vector<Wanted>& want
                                                                    std::to_string(to - next) + " elements are missing)"));
 }
 
-/// A rank's part of a weight, of its first or of its second moment.
-struct Part {
+struct Section {
     const char* prefix;
-    std::span<float> out;
+    std::span<float> Shard::* values;
 };
+constexpr Section kSections[] = {{"", &Shard::parameters}, {kFirstMoment, &Shard::firstMoment}, {kSecondMoment, &Shard::secondMoment}};
 
 } // namespace
 
@@ -103,29 +103,44 @@ Result<void> loadTensor(ShardReader& reader, const Manifest& manifest, const std
     return {};
 }
 
-Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest, const std::vector<StoredTensor>& tensors,
-                            const Shard& shard) {
+Result<LoadCount> loadShards(const std::filesystem::path& path, const Manifest& manifest, const std::vector<StoredTensor>& tensors,
+                             std::span<const Shard> shards) {
     ShardReader reader(path);
     LoadCount count;
-    for (const Part& part :
-         {Part{"", shard.parameters}, Part{kFirstMoment, shard.firstMoment}, Part{kSecondMoment, shard.secondMoment}}) {
-        const std::int64_t end = shard.from + std::ssize(part.out);
+    for (const Section& section : kSections) {
         for (const StoredTensor& tensor : tensors) {
-            const std::int64_t begin = std::max(tensor.offset, shard.from);
-            const std::int64_t size = std::max<std::int64_t>(0, std::min(tensor.offset + tensor.size, end) - begin);
-            const auto out = size == 0
-                                 ? std::span<float>()
-                                 : part.out.subspan(static_cast<std::size_t>(begin - shard.from), static_cast<std::size_t>(size));
-            if (auto loaded = loadTensor(reader, manifest, part.prefix + tensor.name, tensor.shape, tensor.split,
-                                         begin - tensor.offset, out);
-                !loaded) {
-                return fail(loaded.error().code, loaded.error().message, path.string());
+            const std::string name = section.prefix + tensor.name;
+            const auto load = [&](std::int64_t from, std::span<float> out) -> Result<void> {
+                count.needed += std::ssize(out) * kReal;
+                auto loaded = loadTensor(reader, manifest, name, tensor.shape, tensor.split, from, out);
+                return loaded ? Result<void>() : fail(loaded.error().code, loaded.error().message, path.string());
+            };
+            bool isAsked = false;
+            for (const Shard& shard : shards) {
+                const std::int64_t begin = std::max(tensor.offset, shard.from);
+                const std::int64_t size = std::min(tensor.offset + tensor.size, shard.to) - begin;
+                if (size <= 0) {
+                    continue;
+                }
+                const auto out =
+                    (shard.*section.values).subspan(static_cast<std::size_t>(begin - shard.from), static_cast<std::size_t>(size));
+                if (auto loaded = load(begin - tensor.offset, out); !loaded) {
+                    return tl::unexpected(loaded.error());
+                }
+                isAsked = true;
             }
-            count.needed += size * kReal;
+            if (auto known = isAsked ? Result<void>() : load(0, {}); !known) { // nothing of it is here, yet it must be that model
+                return tl::unexpected(known.error());
+            }
         }
     }
     count.read = reader.bytesRead();
     return count;
+}
+
+Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest, const std::vector<StoredTensor>& tensors,
+                            const Shard& shard) {
+    return loadShards(path, manifest, tensors, std::span(&shard, 1));
 }
 
 Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,

@@ -24,7 +24,9 @@ struct LoadCount {
                                       const std::vector<std::int64_t>& shape, const TensorSplit& split, std::int64_t from,
                                       std::span<float> out);
 
-/// Fills a rank's shard from a checkpoint that any mesh wrote; reads no piece of a file that holds nothing of it.
+/// Fills a rank's shards from a checkpoint that any mesh wrote; reads no piece of a file that holds nothing of them.
+[[nodiscard]] Result<LoadCount> loadShards(const std::filesystem::path& path, const Manifest& manifest,
+                                           const std::vector<StoredTensor>& tensors, std::span<const Shard> shards);
 [[nodiscard]] Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,
                                           const std::vector<StoredTensor>& tensors, const Shard& shard);
 [[nodiscard]] Result<LoadCount> loadShard(const std::filesystem::path& path, const Manifest& manifest,

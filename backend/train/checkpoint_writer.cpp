@@ -45,14 +45,18 @@ CheckpointWriter::~CheckpointWriter() {
     m_thread.join();
 }
 
-void CheckpointWriter::begin(const Shard& shard, Manifest manifest) {
+void CheckpointWriter::begin(std::span<const Shard> shards, Manifest manifest) {
     {
         const std::lock_guard lock(m_mutex);
-        m_job.from = shard.from;
-        m_job.values.resize(3 * shard.parameters.size());
-        auto out = m_job.values.begin();
-        for (const auto part : {shard.parameters, shard.firstMoment, shard.secondMoment}) {
-            out = std::copy(part.begin(), part.end(), out);
+        m_job.stretches.clear();
+        m_job.values.clear();
+        for (const auto part : {&Shard::parameters, &Shard::firstMoment, &Shard::secondMoment}) {
+            for (const Shard& shard : shards) {
+                m_job.values.insert(m_job.values.end(), (shard.*part).begin(), (shard.*part).end());
+            }
+        }
+        for (const Shard& shard : shards) {
+            m_job.stretches.push_back({shard.from, shard.to});
         }
         m_job.manifest = std::move(manifest);
         m_busy = true;
@@ -134,7 +138,7 @@ Result<RankPart> CheckpointWriter::writeShard(const Job& job, const fs::path& fo
     const std::size_t size = job.values.size() / 3;
     const std::span<const float> all(job.values);
     const Moments<std::span<const float>> values = {all.subspan(0, size), all.subspan(size, size), all.subspan(2 * size, size)};
-    return writeTensors(*file, m_tensors, job.from, values).and_then([&] { return file->finish(); });
+    return writeTensors(*file, m_tensors, job.stretches, values).and_then([&] { return file->finish(); });
 }
 
 Result<void> CheckpointWriter::collectParts(Manifest& manifest, const fs::path& folder) const {

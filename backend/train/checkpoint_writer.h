@@ -38,16 +38,17 @@ public:
     CheckpointWriter(const CheckpointWriter&) = delete;
     CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-    /// Trainer thread. Copies the shard and returns; must not be busy. `manifest` without tensors and files.
-    void begin(const Shard& shard, Manifest manifest);
+    /// Trainer thread. Copies the shards, ascending, and returns; must not be busy. `manifest` without tensors and files.
+    void begin(std::span<const Shard> shards, Manifest manifest);
+    void begin(const Shard& shard, Manifest manifest) { begin(std::span(&shard, 1), std::move(manifest)); }
     [[nodiscard]] bool busy() const;                // trainer thread
     void wait();                                    // trainer thread: until not busy
     [[nodiscard]] std::optional<SaveReport> take(); // trainer thread: the last finished save, once
 
 private:
     struct Job {
-        std::int64_t from = 0;
-        std::vector<float> values; // parameters, first, second moments of the shard, one after the other
+        std::vector<Stretch> stretches;
+        std::vector<float> values; // parameters, first, second moments of all stretches, one after the other
         Manifest manifest;
     };
     void loop();

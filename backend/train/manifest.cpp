@@ -161,7 +161,8 @@ Manifest manifestFrom(const Json& json) {
     m.config = {.lrScale = config.at("lr_scale"),
                 .dataSeed = config.at("data_seed"),
                 .skipBatches = config.at("skip_batches"),
-                .mixture = config.at("mixture")};
+                .mixture = config.at("mixture"),
+                .optimizer = {.values = config.value("optimizer", std::map<std::string, double>()), .schedule = config.value("schedule", "")}};
     m.configXxh3 = json.at("config_xxh3");
     m.mixtureHistory = listFrom<NamedMixtureChange>(json.at("mixture_history"), changeFrom);
     m.tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom);
@@ -189,6 +190,10 @@ std::string manifestText(const Manifest& m) {
                       {"data_seed", m.config.dataSeed},
                       {"skip_batches", m.config.skipBatches},
                       {"mixture", m.config.mixture}};
+    if (!m.config.optimizer.values.empty()) {
+        json["config"]["optimizer"] = m.config.optimizer.values;
+        json["config"]["schedule"] = m.config.optimizer.schedule;
+    }
     json["config_xxh3"] = m.configXxh3;
     json["mixture_history"] = listOf(m.mixtureHistory);
     json["files"] = listOf(m.files);

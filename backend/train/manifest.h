@@ -10,6 +10,7 @@
 
 #include "telehelm/ipc/result.h"
 #include "telehelm/ipc/types.h"
+#include "train/optimizer_marks.h"
 #include "train/shard_map.h"
 
 namespace telehelm::train {
@@ -52,6 +53,7 @@ struct ConfigMarks {
     std::uint64_t dataSeed = 0;
     std::int64_t skipBatches = 0;
     std::map<std::string, double> mixture; // percent
+    OptimizerMarks optimizer;
 };
 
 struct Manifest {

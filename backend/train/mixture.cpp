@@ -108,7 +108,8 @@ ConfigMarks marksOf(const config::RunConfig& config) {
     return {.lrScale = config.optimizer.lrScale,
             .dataSeed = config.data.seed,
             .skipBatches = config.data.skipBatches,
-            .mixture = config.data.mixture};
+            .mixture = config.data.mixture,
+            .optimizer = optimizerMarks(config)};
 }
 
 std::vector<NamedMixtureChange> namedHistory(const data::Corpus& corpus, const std::vector<data::MixtureChange>& history) {

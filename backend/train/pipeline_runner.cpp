@@ -44,12 +44,18 @@ std::vector<PipelineRunner::Turn> PipelineRunner::turnsOf(const config::RunConfi
         }
         turns.push_back({action, slot});
     }
+    for (std::size_t chunk = 0; chunk < slots.size(); ++chunk) {
+        const auto last = std::find_if(turns.rbegin(), turns.rend(), [&](const Turn& turn) {
+            return turn.action.kind == ActionKind::Backward && turn.action.chunk == static_cast<int>(chunk);
+        });
+        last->isLast = true;
+    }
     return turns;
 }
 
 model::Placement PipelineRunner::placement(const config::RunConfig& config, const parallel::Mesh& mesh) {
     model::Placement placement{.parallel = model::parallelShape(config, mesh.own().tensor, mesh.own().pipeline),
-                               .recompute = config.parallel.recompute == "full",
+                               .recompute = config.parallel.recomputes(),
                                .tensor = &mesh.tensor()};
     static_cast<void>(turnsOf(config, mesh.own().pipeline, placement.inFlight));
     return placement;
@@ -74,7 +80,7 @@ PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& mo
 }
 
 double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
-                           const std::function<void(ActionKind)>& onTurn) {
+                           const std::function<void(ActionKind, bool)>& onTurn) {
     double nats = 0;
     for (const Turn& turn : m_turns) {
         const std::size_t from = static_cast<std::size_t>(turn.action.microBatch) * m_microTokens;
@@ -82,12 +88,12 @@ double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const
         const auto out = targets.subspan(from, m_microTokens);
         if (m_count * m_chunks == 1) { // forward and backward in one
             if (turn.action.kind == ActionKind::Forward) {
-                onTurn(ActionKind::Forward);
+                onTurn(ActionKind::Forward, turn.action.microBatch + 1 == m_microBatches);
                 nats += m_model.trainMicroBatch(in, out, gradScale);
             }
             continue;
         }
-        onTurn(turn.action.kind);
+        onTurn(turn.action.kind, turn.isLast);
         if (turn.action.kind == ActionKind::Forward) {
             forward(turn, in, out);
         } else {

@@ -24,16 +24,21 @@ public:
     [[nodiscard]] static model::Placement placement(const config::RunConfig& config, const parallel::Mesh& mesh);
 
     /// Forward and backward of all micro-batches of a step, (micro-batch, sequence, T) each. Adds to the gradients. Returns Σ nats
-    /// on ranks of the last stage, 0 on the others. `onTurn`: hears before each action.
+    /// on ranks of the last stage, 0 on the others. `onTurn`: hears before each action; `isLast`: it ends with the step's
+    /// last backward of its chunk.
     double run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
-               const std::function<void(parallel::ActionKind)>& onTurn);
+               const std::function<void(parallel::ActionKind, bool isLast)>& onTurn);
     /// Every rank gets each token's loss.
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats);
+
+    /// Of gradients on their way.
+    [[nodiscard]] std::size_t bytes() const { return m_outgoing.size() * sizeof(float); }
 
 private:
     struct Turn {
         parallel::Action action;
         int slot;
+        bool isLast = false; // the last backward of its chunk
     };
     static std::vector<Turn> turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots);
     [[nodiscard]] std::size_t place(int chunk, std::int64_t microBatch) const {

@@ -80,20 +80,26 @@ Result<RankPart> ShardFileWriter::finish() {
     return std::move(m_part);
 }
 
-Result<void> writeTensors(ShardFileWriter& file, const std::vector<StoredTensor>& tensors, std::int64_t from,
+Result<void> writeTensors(ShardFileWriter& file, const std::vector<StoredTensor>& tensors, std::span<const Stretch> stretches,
                           const Moments<std::span<const float>>& values) {
-    const std::int64_t end = from + std::ssize(values.parameters);
+    const auto addParts = [&](const StoredTensor& tensor, const std::string& name, std::span<const float> section) -> Result<void> {
+        for (const Stretch& stretch : stretches) { // a tensor's lie together in the manifest
+            const std::int64_t first = std::max(tensor.offset, stretch.from);
+            const std::int64_t last = std::min(tensor.offset + tensor.size, stretch.to);
+            if (first < last) {
+                const auto part = section.subspan(at(first - stretch.from), at(last - first));
+                if (auto added = file.add(name, tensor.shape, tensor.split, first - tensor.offset, part); !added) {
+                    return added;
+                }
+            }
+            section = section.subspan(at(stretch.size()));
+        }
+        return {};
+    };
     for (const auto& [prefix, section] :
          {std::pair("", values.parameters), std::pair(kFirstMoment, values.first), std::pair(kSecondMoment, values.second)}) {
         for (const StoredTensor& tensor : tensors) {
-            const std::int64_t first = std::max(tensor.offset, from);
-            const std::int64_t last = std::min(tensor.offset + tensor.size, end);
-            if (!tensor.writes || first >= last) {
-                continue;
-            }
-            if (auto added = file.add(prefix + tensor.name, tensor.shape, tensor.split, first - tensor.offset,
-                                      section.subspan(at(first - from), at(last - first)));
-                !added) {
+            if (auto added = tensor.writes ? addParts(tensor, prefix + tensor.name, section) : Result<void>(); !added) {
                 return added;
             }
         }

@@ -44,10 +44,10 @@ private:
 
 /// A weight's value and its two moments, side by side.
 template <typename T> struct Moments { T parameters, first, second; };
-/// Three sections: parameters, first moments, second moments. `values` are elements from `from` on of the rank's flat buffers;
-/// padding and what another rank writes are left out.
-[[nodiscard]] Result<void> writeTensors(ShardFileWriter& file, const std::vector<StoredTensor>& tensors, std::int64_t from,
-                                        const Moments<std::span<const float>>& values);
+/// Three sections: parameters, first moments, second moments. `values` are the stretches of the rank's flat buffers behind each
+/// other; padding and what another rank writes are left out.
+[[nodiscard]] Result<void> writeTensors(ShardFileWriter& file, const std::vector<StoredTensor>& tensors,
+                                        std::span<const Stretch> stretches, const Moments<std::span<const float>>& values);
 
 /// Reads stretches of shards, checked piece by piece; each piece at most once in a row. One thread.
 class ShardReader {

@@ -9,15 +9,10 @@
 
 #include "optim/gradient_norm.h"
 #include "train/bad_step.h"
+#include "train/file_io.h"
 
 namespace telehelm::train {
 namespace {
-
-std::int64_t shardSizeOf(std::size_t parameters, int ranks) {
-    constexpr std::int64_t kGrain = 16; // a cache line
-    const std::int64_t share = (static_cast<std::int64_t>(parameters) + ranks - 1) / ranks;
-    return (share + kGrain - 1) / kGrain * kGrain;
-}
 
 std::size_t at(std::int64_t value) {
     return static_cast<std::size_t>(value);
@@ -28,28 +23,35 @@ std::size_t at(std::int64_t value) {
 StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
                        int threads)
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
-      m_sequences(config.batch.sequences),
-      m_own(m_sequences / m_ranks.size()), m_micro(config.batch.microSequences > 0 ? config.batch.microSequences : m_own),
-      m_contextLength(config.model.contextLength), m_shardSize(shardSizeOf(model.parameters().size(), m_ranks.size())),
-      m_threads(threads),
-      m_runner(config, model, mesh),
-      m_optimizer(model.layout(), m_shardSize * m_ranks.rank(), m_shardSize * (m_ranks.rank() + 1), config.optimizer, threads) {
-    const std::size_t padded = at(m_shardSize * m_ranks.size());
-    if (padded != model.parameters().size()) {
-        m_paddedParameters.resize(padded);
-        m_paddedGradients.resize(padded);
+      m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
+      m_threads(threads), m_runner(config, model, mesh),
+      m_buckets(model, mesh, config.parallel.bucketBytes, config.parallel.sequence && config.parallel.tensor > 1) {
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        const Stretch own = m_buckets.own(bucket);
+        m_optimizers.emplace_back(model.layout(), own.from, own.to, config.optimizer, threads);
     }
-    if (m_ranks.size() > 1 || padded != model.parameters().size()) {
-        m_gradientShard.resize(at(m_shardSize));
-    }
-    m_sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
-    std::int64_t norms = 0;
-    for (const model::ParameterInfo& info : model.layout()) {
-        norms += info.replicatedOverTensor() ? info.size : 0;
-    }
-    m_norms.resize(at(norms));
     m_inputs.resize(at(m_own * m_contextLength));
     m_targets.resize(m_inputs.size());
+    listen();
+}
+
+/// The model outlives its engine and must not call it any more.
+StepEngine::~StepEngine() {
+    m_model.onWeights({});
+    m_model.onBackward({});
+}
+
+/// One data rank has nothing to do beside its work.
+void StepEngine::listen() {
+    if (m_ranks.size() == 1) {
+        return;
+    }
+    m_tellsWeights = m_model.onWeights({.needed = [this](std::int64_t from, std::int64_t to) { m_buckets.need(from, to); },
+                                        .done = [this](std::int64_t from, std::int64_t to) {
+                                            if (m_completes) {
+                                                m_buckets.done(from, to);
+                                            }
+                                        }});
 }
 
 void StepEngine::setWatch(StepWatch* watch) {
@@ -57,33 +59,46 @@ void StepEngine::setWatch(StepWatch* watch) {
     m_model.onBackward([this] { enter(Phase::Backward); });
 }
 
-std::span<float> StepEngine::fullParameters() {
-    return m_paddedParameters.empty() ? m_model.parameters() : std::span<float>(m_paddedParameters);
-}
-
-Shard StepEngine::shard() {
-    return {.from = m_optimizer.from(),
-            .to = m_optimizer.to(),
-            .parameters = fullParameters().subspan(at(m_optimizer.from()), at(m_shardSize)),
-            .firstMoment = m_optimizer.firstMoment(),
-            .secondMoment = m_optimizer.secondMoment()};
-}
-
-void StepEngine::adoptParameters() {
-    if (!m_paddedParameters.empty()) {
-        std::copy(m_model.parameters().begin(), m_model.parameters().end(), m_paddedParameters.begin());
+std::vector<Shard> StepEngine::shards() {
+    std::vector<Shard> shards;
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        optim::AdamW& optimizer = m_optimizers[bucket];
+        shards.push_back({.from = optimizer.from(),
+                          .to = optimizer.to(),
+                          .parameters = m_buckets.ownParameters(bucket),
+                          .firstMoment = optimizer.firstMoment(),
+                          .secondMoment = optimizer.secondMoment()});
     }
+    return shards;
+}
+
+EngineMemory StepEngine::memory() {
+    EngineMemory memory{.parameters = m_model.parameters().size_bytes(),
+                        .gradients = m_model.gradients().size_bytes(),
+                        .activations = m_model.activationBytes(),
+                        .messages = m_buckets.bytes() + m_runner.bytes() + m_ranks.bytes()};
+    for (optim::AdamW& optimizer : m_optimizers) {
+        memory.optimizer += optimizer.firstMoment().size_bytes() + optimizer.secondMoment().size_bytes();
+    }
+    return memory;
 }
 
 void StepEngine::gatherParameters() {
-    const std::span<float> full = fullParameters();
-    m_ranks.allGather(shard().parameters, full);
-    if (!m_paddedParameters.empty()) {
-        std::copy_n(full.begin(), m_model.parameters().size(), m_model.parameters().begin());
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        m_buckets.startGather(bucket);
     }
+    settle();
 }
 
-double StepEngine::forwardAndBackward(std::int64_t step) {
+void StepEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
+    if (!m_tellsWeights) {
+        settle();
+    }
+    m_runner.evaluate(inputs, targets, nats);
+}
+
+/// `reduces`: gradients go to their owners as they become complete.
+double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     std::ranges::fill(m_model.gradients(), 0.0F);
     const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
     const std::int64_t first = m_own * m_ranks.rank();
@@ -92,87 +107,77 @@ double StepEngine::forwardAndBackward(std::int64_t step) {
         m_sampler.fill(step, first + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
                        std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
     }
-    return m_runner.run(m_inputs, m_targets, gradScale, [this](parallel::ActionKind kind) {
+    if (!m_tellsWeights) {
+        settle();
+    }
+    const double nats = m_runner.run(m_inputs, m_targets, gradScale, [this, reduces](parallel::ActionKind kind, bool isLast) {
+        m_completes = reduces && isLast;
+        m_buckets.progress();
         enter(kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
     });
+    m_completes = false;
+    return nats;
 }
 
-/// Under sequence parallelism each tensor rank has its rows' share of the norms' gradients.
-void StepEngine::sumNormGradients() {
-    if (!m_sumsNorms || m_norms.empty()) {
-        return;
-    }
-    std::size_t next = 0;
+/// Bitwise: equal NaNs agree, and −0 is not 0.
+std::string StepEngine::replicaFault() {
+    settle();
+    std::vector<const model::ParameterInfo*> replicas;
+    std::vector<double> own;
     for (const model::ParameterInfo& info : m_model.layout()) {
         if (info.replicatedOverTensor()) {
-            std::copy_n(m_model.gradients().begin() + info.offset, info.size, m_norms.begin() + static_cast<std::ptrdiff_t>(next));
-            next += at(info.size);
+            const std::uint64_t hash = xxh3(std::as_bytes(m_model.parameters().subspan(at(info.offset), at(info.size))));
+            replicas.push_back(&info);
+            own.push_back(static_cast<double>(hash >> 32U)); // 32 bits are exact in a double
+            own.push_back(static_cast<double>(hash & 0xFFFFFFFFU));
         }
     }
-    m_mesh.tensor().allReduce(std::span(m_norms), comm::Reduce::Sum);
-    next = 0;
-    for (const model::ParameterInfo& info : m_model.layout()) {
-        if (info.replicatedOverTensor()) {
-            std::copy_n(m_norms.begin() + static_cast<std::ptrdiff_t>(next), info.size, m_model.gradients().begin() + info.offset);
-            next += at(info.size);
+    const auto ranks = static_cast<std::size_t>(m_mesh.tensor().size());
+    std::vector<double> all(own.size() * ranks);
+    m_mesh.tensor().allGather(std::span<const double>(own), std::span(all));
+    for (std::size_t i = 0; i < replicas.size(); ++i) {
+        for (std::size_t rank = 1; rank < ranks; ++rank) {
+            if (!std::equal(&all[2 * i], &all[2 * i] + 2, &all[rank * own.size() + 2 * i])) {
+                const std::vector<int> group = m_mesh.shape().group(m_mesh.world().rank(), parallel::Axis::Tensor);
+                return replicas[i]->name + " is not the same on rank " + std::to_string(group[0]) + " (tensor 0) and rank " +
+                       std::to_string(group[rank]) + " (tensor " + std::to_string(rank) + ")";
+            }
         }
     }
-}
-
-bool StepEngine::replicasAgree() {
-    std::vector<float> most;
-    for (const model::ParameterInfo& info : m_model.layout()) {
-        if (info.replicatedOverTensor()) {
-            const auto values = m_model.parameters().subspan(at(info.offset), at(info.size));
-            most.insert(most.end(), values.begin(), values.end());
-        }
-    }
-    std::vector<float> least = most;
-    m_mesh.tensor().allReduce(std::span(most), comm::Reduce::Max);
-    m_mesh.tensor().allReduce(std::span(least), comm::Reduce::Min);
-    return most == least;
+    return {};
 }
 
 /// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's.
-double StepEngine::ownSquares(std::span<const float> gradients) const {
+double StepEngine::ownSquares(std::size_t bucket) const {
+    const std::span<const float> gradients = m_buckets.ownGradients(bucket);
     if (m_mesh.own().tensor == 0) {
         return optim::sumOfSquares(gradients, m_threads);
     }
     double sum = 0;
-    const std::int64_t from = m_optimizer.from();
+    const Stretch own = m_buckets.own(bucket);
     for (const model::ParameterInfo& info : m_model.layout()) {
-        const std::int64_t begin = std::max(info.offset, from);
-        const std::int64_t end = std::min(info.offset + info.size, m_optimizer.to());
+        const std::int64_t begin = std::max(info.offset, own.from);
+        const std::int64_t end = std::min(info.offset + info.size, own.to);
         if (begin < end && !info.replicatedOverTensor()) {
-            sum += optim::sumOfSquares(gradients.subspan(at(begin - from), at(end - begin)), m_threads);
+            sum += optim::sumOfSquares(gradients.subspan(at(begin - own.from), at(end - begin)), m_threads);
         }
     }
     return sum;
 }
 
-std::span<const float> StepEngine::reduceGradients() {
-    sumNormGradients();
-    if (m_gradientShard.empty()) {
-        return m_model.gradients();
-    }
-    std::span<const float> all = m_model.gradients();
-    if (!m_paddedGradients.empty()) {
-        std::copy(all.begin(), all.end(), m_paddedGradients.begin());
-        all = m_paddedGradients;
-    }
-    m_ranks.reduceScatter(all, m_gradientShard);
-    return m_gradientShard;
-}
-
 StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double clip) {
     const auto began = std::chrono::steady_clock::now();
-    const double nats = forwardAndBackward(step);
+    m_buckets.beginStep();
+    const double nats = forwardAndBackward(step, true);
     StepOutcome outcome;
     outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
     enter(Phase::Reduce);
-    const std::span<const float> gradients = reduceGradients();
-    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, ownSquares(gradients)}; // each counted once
+    m_buckets.finishGradients();
+    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, 0.0}; // each counted once
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        sums[1] += ownSquares(bucket);
+    }
     m_mesh.world().allReduce(std::span(sums), comm::Reduce::Sum);
     outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
     outcome.gradNorm = std::sqrt(sums[1]);
@@ -181,12 +186,21 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
         findOrigin(step, outcome);
         return outcome;
     }
-    enter(Phase::Optimizer);
-    const auto factor = static_cast<float>(optim::clipFactor(outcome.gradNorm, clip));
-    m_optimizer.step(++m_updates, rates, shard().parameters, gradients, factor);
-    enter(Phase::Gather);
-    gatherParameters();
+    update(rates, optim::clipFactor(outcome.gradNorm, clip));
     return outcome;
+}
+
+/// Each bucket goes out as soon as its block is up to date; the embedding, which the next forward needs first, is the first.
+void StepEngine::update(const optim::Rates& rates, double factor) {
+    enter(Phase::Optimizer);
+    ++m_updates;
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        m_optimizers[bucket].step(m_updates, rates, m_buckets.ownParameters(bucket), m_buckets.ownGradients(bucket),
+                                  static_cast<float>(factor));
+        m_buckets.startGather(bucket);
+    }
+    enter(Phase::Gather);
+    m_buckets.progress();
 }
 
 /// The gradients are lost anyhow: the step is run again, looked at at each turn.
@@ -195,7 +209,7 @@ void StepEngine::findOrigin(std::int64_t step, StepOutcome& outcome) {
     StepWatch turns([&finder](std::int64_t, Phase phase) { finder.turn(phase); });
     StepWatch* const watch = std::exchange(m_watch, &turns);
     m_model.onBackward({}); // in the midst of a micro-batch the team's threads still write
-    const double nats = forwardAndBackward(step);
+    const double nats = forwardAndBackward(step, false);
     finder.turn(Phase::Reduce);
     setWatch(watch);
     Provenance origin = finder.origin(m_mesh, nats);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One training step over the mesh: micro-batches through the stages, gradient reduce-scatter over the data axis, global norm, clip, AdamW on the own shard,
-// parameter all-gather (the distributed optimizer).
+// One training step over the mesh: micro-batches through the stages, gradients reduce-scattered over the data axis in buckets while the
+// last backward goes on, global norm, clip, AdamW on the own shard, parameters all-gathered in buckets while the next forward begins.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "optim/adamw.h"
 #include "parallel/mesh.h"
+#include "train/buckets.h"
 #include "train/pipeline_runner.h"
 #include "train/step_watch.h"
 
@@ -28,10 +29,18 @@ struct StepOutcome {
     double computeMs = 0; // forward and backward of this rank
 };
 
-/// What one rank owns of the optimizer's state: elements [from, to) of the flat parameter buffer, padding included.
+/// A stretch of what one rank owns of the optimizer's state: elements [from, to) of the flat parameter buffer, padding included.
 struct Shard {
     std::int64_t from = 0, to = 0;
     std::span<float> parameters, firstMoment, secondMoment; // fp32 master weights and Adam's moments
+};
+
+/// Bytes that an engine has allocated on this rank, once and for all steps.
+struct EngineMemory {
+    std::size_t parameters = 0, gradients = 0, optimizer = 0;
+    std::size_t activations = 0; // the model's arena: what a backward needs, and the work's own buffers
+    std::size_t messages = 0;    // reduced gradients, padded ends, gradients on their way to a neighbour
+    [[nodiscard]] std::size_t total() const { return parameters + gradients + optimizer + activations + messages; }
 };
 
 /// Trainer thread only; every call is collective over the mesh. No allocation inside a step.
@@ -39,24 +48,32 @@ class StepEngine {
 public:
     StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
                int threads);
+    ~StepEngine();
+    StepEngine(const StepEngine&) = delete;
+    StepEngine& operator=(const StepEngine&) = delete;
 
+    /// Afterwards parameters are still on their way to this rank; who reads them but through evaluate() or run() calls settle().
     StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
+    /// Returns when all parameters are there.
+    void settle() { m_buckets.settle(); }
 
     /// Hears of each turn of a step; borrowed, null: nobody listens.
     void setWatch(StepWatch* watch);
 
-    [[nodiscard]] Shard shard();
-    /// After the model's parameters were initialised: takes the own shard from them.
-    void adoptParameters();
-    /// After the shard was loaded from a checkpoint: gives all ranks all parameters.
+    /// The own blocks, ascending; never on their way.
+    [[nodiscard]] std::vector<Shard> shards();
+    /// After the model's parameters were initialised: takes the own shards from them.
+    void adoptParameters() { m_buckets.adoptParameters(); }
+    /// After the shards were loaded from a checkpoint: gives all ranks all parameters.
     void gatherParameters();
+    [[nodiscard]] EngineMemory memory();
 
     /// Each token's loss, on all ranks of the pipeline and tensor axes.
-    void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
-        m_runner.evaluate(inputs, targets, nats);
-    }
-    /// Whether weights that all tensor ranks hold (the norms) are the same on them, bit for bit. Collective over the tensor axis.
-    [[nodiscard]] bool replicasAgree();
+    void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats);
+    /// Whether weights that all tensor ranks hold (the norms) are the same on them, bit for bit; else which and where. Collective
+    /// over the tensor axis.
+    [[nodiscard]] bool replicasAgree() { return replicaFault().empty(); }
+    [[nodiscard]] std::string replicaFault();
 
     /// Updates made so far: Adam's bias correction counts them, a skipped step is none.
     [[nodiscard]] std::int64_t updates() const { return m_updates; }
@@ -68,12 +85,11 @@ private:
             m_watch->enter(phase);
         }
     }
-    double forwardAndBackward(std::int64_t step);
-    void sumNormGradients();
-    std::span<const float> reduceGradients();
+    void listen();
+    double forwardAndBackward(std::int64_t step, bool reduces);
+    void update(const optim::Rates& rates, double factor);
     void findOrigin(std::int64_t step, StepOutcome& outcome);
-    [[nodiscard]] double ownSquares(std::span<const float> gradients) const;
-    [[nodiscard]] std::span<float> fullParameters();
+    [[nodiscard]] double ownSquares(std::size_t bucket) const;
 
     // constant after construction
     model::Model& m_model;
@@ -81,18 +97,16 @@ private:
     const parallel::Mesh& m_mesh;
     comm::Communicator& m_ranks; // of the data axis
     std::int64_t m_layers;
-    std::int64_t m_sequences, m_own, m_micro, m_contextLength;
-    std::int64_t m_shardSize;
+    std::int64_t m_sequences, m_own, m_contextLength;
     int m_threads;
+    bool m_tellsWeights = false; // the model says when it needs them and when their gradients are complete
     // trainer thread only
     PipelineRunner m_runner;
-    optim::AdamW m_optimizer;
+    Buckets m_buckets;
+    std::vector<optim::AdamW> m_optimizers; // by bucket
     StepWatch* m_watch = nullptr;
     std::int64_t m_updates = 0;
-    std::vector<float> m_paddedParameters, m_paddedGradients; // where the shards do not fill the model's buffer exactly
-    std::vector<float> m_gradientShard;
-    bool m_sumsNorms;                                // sequence parallel: each tensor rank saw only its rows
-    std::vector<float> m_norms;                      // the replicated weights, or their gradients, behind each other
+    bool m_completes = false; // the backward that runs is the last one of its weights in this step
     std::vector<std::int32_t> m_inputs, m_targets; // all micro-batches of a step
 };
 

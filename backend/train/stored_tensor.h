@@ -15,6 +15,13 @@ namespace telehelm::train {
 inline constexpr const char* kFirstMoment = "adam.m/";
 inline constexpr const char* kSecondMoment = "adam.v/";
 
+/// Elements [from, to) of the flat buffers.
+struct Stretch {
+    std::int64_t from = 0, to = 0;
+    [[nodiscard]] std::int64_t size() const { return to - from; }
+    bool operator==(const Stretch&) const = default;
+};
+
 struct StoredTensor {
     std::string name;                // the global one, whatever the pipeline stage
     std::vector<std::int64_t> shape; // of the global tensor

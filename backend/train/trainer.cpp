@@ -140,7 +140,7 @@ void Trainer::hold() {
 
 void Trainer::save() {
     m_savedStep = m_step;
-    m_writer.begin(m_engine.shard(), manifest());
+    m_writer.begin(m_engine.shards(), manifest());
     m_watch.enter(Phase::Checkpoint);
     m_watch.end();
     m_desk.saveBegan(m_step);
@@ -194,10 +194,14 @@ void Trainer::trainStep() {
     const std::int64_t step = m_step + 1;
     StepFacts facts{.step = step, .tokens = m_tokens + m_options.config.tokensPerStep(), .rates = m_schedule.at(step, m_lrScale)};
     m_watch.begin(step);
+    if (m_faults.isOn()) {
+        m_engine.settle(); // what is on its way would cover the poison
+    }
     m_faults.poison(step, *m_model);
     const StepOutcome outcome = m_engine.run(step, facts.rates, m_options.config.optimizer.clipGrad);
     m_watch.end();
     m_faults.heal(*m_model);
+    checkReplicas(step);
     m_step = step;
     m_tokens = facts.tokens;
     m_skippedInARow = outcome.skipped ? m_skippedInARow + 1 : 0;
@@ -211,6 +215,18 @@ void Trainer::trainStep() {
     facts.tokensPerS = static_cast<double>(m_options.config.tokensPerStep()) / (facts.stepMs / 1000.0);
     facts.mfu = mfu(facts.tokensPerS);
     emitStep(outcome, facts);
+}
+
+/// A weight that drifts apart over the tensor ranks spoils the run silently (it happened to BLOOM).
+void Trainer::checkReplicas(std::int64_t step) {
+    const std::int64_t every = m_options.config.parallel.checkReplicasEvery;
+    if (every <= 0 || step % every != 0) {
+        return;
+    }
+    if (const std::string fault = m_engine.replicaFault(); !fault.empty()) {
+        throw std::runtime_error("after step " + std::to_string(step) + " " + fault +
+                                 "; the run must not go on ([parallel] check_replicas_every)");
+    }
 }
 
 void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
@@ -229,6 +245,7 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     m_rankReport.add(m_watch, outcome.computeMs);
     if (m_rankReport.isDue(m_step)) {
         m_rankReport.gather(m_telemetry);
+        m_memoryReport.gather(m_telemetry, m_engine.memory());
         if (m_gpuReport.isOn()) {
             m_gpuReport.gather(m_mesh.world(), m_telemetry);
         }
@@ -315,6 +332,7 @@ void Trainer::finalSave(bool wanted) {
 }
 
 TrainEnd Trainer::finish(bool finished, bool save, const std::string& why) {
+    m_engine.settle();
     finalSave(save);
     TrainEnd end{.finished = finished, .step = m_step, .text = why, .saveFailure = save ? m_saveFailure : ""};
     m_desk.stopped(m_step, why);

@@ -21,6 +21,7 @@
 #include "train/command_desk.h"
 #include "train/fault_injector.h"
 #include "train/gpu_report.h"
+#include "train/memory_report.h"
 #include "train/mixture.h"
 #include "train/rank_report.h"
 #include "train/step_engine.h"
@@ -88,6 +89,7 @@ private:
             ipc::TrainerLink* link, const Fork& fork);
     Result<void> restore(const StartPoint& start);
     void announce(const StartPoint& start);
+    void announceSettings(const StartPoint& start);
     [[nodiscard]] std::map<std::string, std::string> startFacts(const StartPoint& start);
     void calibrateAtStart();
     double calibrate();
@@ -104,6 +106,7 @@ private:
     void finalSave(bool wanted);
     [[nodiscard]] std::int64_t lastStep() const;
     void trainStep();
+    void checkReplicas(std::int64_t step);
     void emitStep(const StepOutcome& outcome, const StepFacts& facts);
     void emitMixture();
     [[nodiscard]] bool tooManySkipped() const;
@@ -128,6 +131,7 @@ private:
     FaultInjector m_faults;
     StepWatch m_watch;
     RankReport m_rankReport;
+    MemoryReport m_memoryReport;
     GpuReport m_gpuReport;
     double m_peakGflops = 0; // of all ranks together: the best measured so far, by sgemm or by a step
     double m_saidGflops = 0; // as the last event says

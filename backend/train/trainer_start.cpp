@@ -88,8 +88,8 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                storedTensors(m_model->layout(), mesh.own().tensor)),
       m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
       m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
-      m_rankReport(m_options.config.telemetry, mesh), m_gpuReport(m_options.nvmlLibrary, m_options.cudaDevice),
-      m_lrScale(fork.lrScale) {
+      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads),
+      m_gpuReport(m_options.nvmlLibrary, m_options.cudaDevice), m_lrScale(fork.lrScale) {
     m_engine.setWatch(&m_watch);
 }
 
@@ -133,7 +133,7 @@ Result<void> Trainer::restore(const StartPoint& start) {
         m_savedStep = manifest.step;
         m_desk.found(manifest.step);
     }
-    return loadShard(start.path, manifest, m_model->layout(), m_engine.shard()).map([](const LoadCount&) {});
+    return loadShards(start.path, manifest, storedTensors(m_model->layout()), m_engine.shards()).map([](const LoadCount&) {});
 }
 
 /// Several short measurements before any training: one alone may meet a busy moment of the machine.
@@ -191,6 +191,24 @@ std::map<std::string, std::string> Trainer::startFacts(const StartPoint& start) 
             {"domains", domains.dump()}};
 }
 
+/// The config's settings are in force, whatever the checkpoint was trained with; nobody shall find that out by chance.
+void Trainer::announceSettings(const StartPoint& start) {
+    if (start.path.empty()) {
+        return;
+    }
+    std::string text;
+    std::map<std::string, std::string> facts;
+    for (const SettingChange& change : changesOf(start.manifest.config.optimizer, optimizerMarks(m_options.config))) {
+        text += (text.empty() ? "" : ", ") + change.text();
+        facts[change.key] = change.from + " → " + change.to;
+    }
+    if (!text.empty()) {
+        text = "The config changes what the checkpoint was trained with: " + text + ". The config's values are in force.";
+        m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Warning, text, facts);
+        m_options.onNote(text);
+    }
+}
+
 void Trainer::announce(const StartPoint& start) {
     m_telemetry.at(m_step, m_tokens, "step");
     for (const std::string& name : start.unfinished) {
@@ -214,6 +232,7 @@ void Trainer::announce(const StartPoint& start) {
     if (m_gpuReport.isOn()) {
         m_options.onNote("GPU readings: " + m_gpuReport.text());
     }
+    announceSettings(start);
     const std::string from =
         start.path.empty() ? "from step 0" : "from step " + std::to_string(m_step) + " of " + start.path.filename().string();
     m_telemetry.event(ipc::EventKind::AttemptStarted, ipc::Severity::Info,

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <numeric>
+#include <thread>
 
 #include <QProcess>
 #include <QStandardPaths>
@@ -56,6 +57,41 @@ void checkScatterAndGather(Communicator& world) {
     expect(inPlace == all, "allGather in place");
 }
 
+/// Several on their way at once, finished in another order than started; twice, so that what they hold is used again.
+void checkStarted(Communicator& world) {
+    const auto n = static_cast<std::size_t>(world.size());
+    const auto r = static_cast<std::size_t>(world.rank());
+    for (const std::size_t block : {std::size_t{1}, std::size_t{70'000}, std::size_t{333}}) {
+        std::vector<std::vector<float>> in(3, std::vector<float>(n * block)), sums(3, std::vector<float>(block)), all(3, std::vector<float>(n * block));
+        std::vector<int> tickets;
+        for (std::size_t k = 0; k < 3; ++k) {
+            for (std::size_t i = 0; i < in[k].size(); ++i) {
+                in[k][i] = 0.1F * static_cast<float>((i * 7 + r * 13 + k) % 1000);
+            }
+            tickets.push_back(world.startReduceScatter(in[k], sums[k]));
+            std::fill_n(all[k].begin() + static_cast<std::ptrdiff_t>(r * block), block, static_cast<float>(10 * k + r));
+            tickets.push_back(world.startAllGather(std::span<const float>(all[k]).subspan(r * block, block), all[k])); // in place
+            world.progress();
+        }
+        for (const std::size_t ticket : {4, 1, 0, 3, 5, 2}) {
+            world.finish(tickets[ticket]);
+        }
+        for (std::size_t k = 0; k < 3; ++k) {
+            for (std::size_t i = 0; i < block; ++i) {
+                float sum = 0; // in the order of the ranks, bit for bit
+                for (std::size_t rank = 0; rank < n; ++rank) {
+                    const float part = 0.1F * static_cast<float>(((r * block + i) * 7 + rank * 13 + k) % 1000);
+                    sum = rank == 0 ? part : sum + part;
+                }
+                expect(sums[k][i] == sum, "startReduceScatter");
+            }
+            for (std::size_t i = 0; i < n * block; ++i) {
+                expect(all[k][i] == static_cast<float>(10 * k + i / block), "startAllGather");
+            }
+        }
+    }
+}
+
 void checkMessages(Communicator& world) {
     int word = world.rank() == world.size() - 1 ? 4711 : 0;
     world.broadcast(std::as_writable_bytes(std::span(&word, 1)), world.size() - 1);
@@ -103,6 +139,7 @@ void checkFailure(Communicator& world) {
 void checkAll(Communicator& world) {
     checkReductions(world);
     checkScatterAndGather(world);
+    checkStarted(world);
     checkMessages(world);
     checkSplit(world);
     checkFailure(world);
@@ -135,6 +172,31 @@ private slots:
             checkAll(*world);
         } catch (const std::exception& error) {
             QFAIL(error.what());
+        }
+    }
+
+    void threads() {
+        std::vector<std::string> failures(3);
+        {
+            auto ranks = makeThreadCommunicators(3);
+            std::vector<std::thread> threads;
+            for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+                threads.emplace_back([&failures, rank, own = std::move(ranks[rank])] {
+                    try {
+                        checkReductions(*own);
+                        checkScatterAndGather(*own);
+                        checkStarted(*own);
+                        checkMessages(*own);
+                        checkSplit(*own);
+                    } catch (const std::exception& error) {
+                        failures[rank] = error.what();
+                    }
+                });
+            }
+            std::ranges::for_each(threads, &std::thread::join);
+        }
+        for (const std::string& failure : failures) {
+            QVERIFY2(failure.empty(), failure.c_str());
         }
     }
 

@@ -132,7 +132,7 @@ private slots:
         parallel("micro-batches", "schedule = \"interleaved\"\nchunks = 2\npipeline = 2",
                  QString("t.toml:21: [parallel] schedule: interleaved: pipeline (2) does not divide the 1 micro-batches of a step (%1").arg(schedule));
         parallel("sequence", "sequence = 1", "t.toml:21: [parallel] sequence: wrong type (integer); must be true or false");
-        parallel("recompute", "recompute = \"some\"", "t.toml:21: [parallel] recompute: \"some\" is not one of none|full");
+        parallel("recompute", "recompute = \"some\"", "t.toml:21: [parallel] recompute: \"some\" is not one of none|selective|full");
         parallel("parts", "pipeline = 2\nlayers = [2]", "t.toml:22: [parallel] layers: names 1 parts; pipeline (2) makes 2 parts");
         parallel("sum", "pipeline = 2\nlayers = [2, 1]", "t.toml:22: [parallel] layers: adds up to 3, not to [model] layers (2)");
         parallel("no layer", "pipeline = 2\nlayers = [2, 0]",

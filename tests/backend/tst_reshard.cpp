@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "train/buckets.h"
 #include "train/checkpoint_loader.h"
 #include "train/checkpoint_store.h"
 #include "train/checkpoint_writer.h"
@@ -26,12 +27,15 @@ constexpr std::int64_t kPiece = 256; // bytes
 
 struct MeshSize {
     int tensor, pipeline, data;
+    std::int64_t bucketBytes = 1 << 28; // of the distributed optimizer; by default one bucket, as checkpoints had it before
     std::string text() const {
-        return "tp" + std::to_string(tensor) + "pp" + std::to_string(pipeline) + "dp" + std::to_string(data);
+        return "tp" + std::to_string(tensor) + "pp" + std::to_string(pipeline) + "dp" + std::to_string(data) +
+               (bucketBytes < 1 << 28 ? "b" + std::to_string(bucketBytes) : "");
     }
 };
 const std::vector<MeshSize> kMeshes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {1, 3, 2}, {1, 1, 3},
-                                       {2, 2, 1}, {2, 1, 2}, {4, 2, 1}, {2, 2, 2}, {4, 1, 2}, {2, 3, 3}};
+                                       {2, 2, 1}, {2, 1, 2}, {4, 2, 1}, {2, 2, 2}, {4, 1, 2}, {2, 3, 3},
+                                       {1, 1, 3, 512}, {2, 2, 2, 64}, {1, 2, 2, 1500}, {2, 1, 3, 4096}};
 
 /// How the model's weights are cut: norms not at all, qkv and gate_up by block, embedding and head by vocabulary.
 std::vector<StoredTensor> tensorsOf(const MeshSize& mesh, int tensorRank, int stage) {
@@ -78,33 +82,49 @@ float valueAt(const std::string& name, int kind, std::int64_t global) {
 /// One rank's state, what it should be where `fill`, else nothing.
 struct RankState {
     std::vector<StoredTensor> tensors;
-    std::int64_t from = 0, to = 0;
-    std::array<std::vector<float>, 3> values;
+    std::vector<train::Stretch> stretches;
+    std::array<std::vector<float>, 3> values; // the stretches behind each other
 
     RankState(const MeshSize& mesh, int rank, bool fill) {
         const int tensorRank = rank % mesh.tensor, dataRank = rank / mesh.tensor % mesh.data;
         tensors = tensorsOf(mesh, tensorRank, rank / mesh.tensor / mesh.data);
         const std::int64_t size = (tensors.back().offset + tensors.back().size + 63) / 64 * 64;
-        const std::int64_t share = ((size + mesh.data - 1) / mesh.data + 15) / 16 * 16;
-        from = share * dataRank;
-        to = from + share; // padding included, as the engine has it
+        for (const train::Stretch& bucket : train::cutBuckets(size, mesh.bucketBytes, mesh.data)) {
+            const std::int64_t share = bucket.size() / mesh.data, from = bucket.from + share * dataRank;
+            stretches.push_back({from, from + share}); // padding included, as the engine has it
+        }
         for (int kind = 0; kind < 3; ++kind) {
-            auto& out = values[static_cast<std::size_t>(kind)];
-            out.assign(static_cast<std::size_t>(share), 0.0F);
-            for (const StoredTensor& tensor : tensors) {
-                const auto map = train::ShardMap::make(tensor.shape, tensor.split);
-                const std::int64_t first = std::max(from, tensor.offset), last = std::min(to, tensor.offset + tensor.size);
-                for (const train::Run& run : map->runs(first - tensor.offset, fill ? last - tensor.offset : 0)) {
-                    for (std::int64_t i = 0; i < run.length; ++i) {
-                        out[static_cast<std::size_t>(tensor.offset + run.local + i - from)] =
-                            valueAt(tensor.name, kind, run.global + i);
-                    }
-                }
+            for (const train::Stretch& stretch : stretches) {
+                const std::vector<float> part = valuesOf(stretch, kind, fill);
+                values[static_cast<std::size_t>(kind)].insert(values[static_cast<std::size_t>(kind)].end(), part.begin(), part.end());
             }
         }
     }
-    train::Shard shard() {
-        return {.from = from, .to = to, .parameters = values[0], .firstMoment = values[1], .secondMoment = values[2]};
+    std::vector<float> valuesOf(const train::Stretch& stretch, int kind, bool fill) const {
+        std::vector<float> out(static_cast<std::size_t>(stretch.size()), 0.0F);
+        for (const StoredTensor& tensor : tensors) {
+            const auto map = train::ShardMap::make(tensor.shape, tensor.split);
+            const std::int64_t first = std::max(stretch.from, tensor.offset), last = std::min(stretch.to, tensor.offset + tensor.size);
+            for (const train::Run& run : map->runs(first - tensor.offset, fill ? last - tensor.offset : 0)) {
+                for (std::int64_t i = 0; i < run.length; ++i) {
+                    out[static_cast<std::size_t>(tensor.offset + run.local + i - stretch.from)] =
+                        valueAt(tensor.name, kind, run.global + i);
+                }
+            }
+        }
+        return out;
+    }
+    std::vector<train::Shard> shards() {
+        std::vector<train::Shard> shards;
+        std::size_t at = 0;
+        for (const train::Stretch& stretch : stretches) {
+            const auto part = [&](int kind) {
+                return std::span(values[static_cast<std::size_t>(kind)]).subspan(at, static_cast<std::size_t>(stretch.size()));
+            };
+            shards.push_back({.from = stretch.from, .to = stretch.to, .parameters = part(0), .firstMoment = part(1), .secondMoment = part(2)});
+            at += static_cast<std::size_t>(stretch.size());
+        }
+        return shards;
     }
 };
 
@@ -127,7 +147,7 @@ fs::path write(const fs::path& parent, const MeshSize& mesh) {
     for (int rank = 0; rank < mesh.tensor * mesh.pipeline * mesh.data; ++rank) {
         RankState state(mesh, rank, true);
         auto file = train::ShardFileWriter::create(folder, "rank-" + std::to_string(rank) + ".bin", kPiece);
-        auto part = train::writeTensors(*file, state.tensors, state.from, {state.values[0], state.values[1], state.values[2]})
+        auto part = train::writeTensors(*file, state.tensors, state.stretches, {state.values[0], state.values[1], state.values[2]})
                         .and_then([&] { return file->finish(); });
         // Through text, as between two ranks.
         train::mergePart(manifest, *train::parseRankPart(train::rankPartText(*part)));
@@ -144,7 +164,7 @@ std::string loadError(const fs::path& folder, const MeshSize& mesh, int rank = 0
         return manifest.error().text();
     }
     RankState state(mesh, rank, false);
-    const auto loaded = train::loadShard(folder, *manifest, state.tensors, state.shard());
+    const auto loaded = train::loadShards(folder, *manifest, state.tensors, state.shards());
     return loaded ? "" : loaded.error().text();
 }
 
@@ -176,7 +196,7 @@ private slots:
             for (const MeshSize& to : kMeshes) {
                 for (int rank = 0; rank < to.tensor * to.pipeline * to.data; ++rank) {
                     RankState loaded(to, rank, false);
-                    const auto count = train::loadShard(folder(from.text()), *manifest, loaded.tensors, loaded.shard());
+                    const auto count = train::loadShards(folder(from.text()), *manifest, loaded.tensors, loaded.shards());
                     QVERIFY2(count, count ? "" : count.error().text().c_str());
                     QVERIFY2(loaded.values == RankState(to, rank, true).values, (from.text() + " -> " + to.text()).c_str());
                 }
@@ -202,7 +222,7 @@ private slots:
             }
             for (int rank = 0; rank < 18; ++rank) {
                 RankState state(to, rank, false);
-                const auto count = train::loadShard(folder(from.text()), *manifest, state.tensors, state.shard());
+                const auto count = train::loadShards(folder(from.text()), *manifest, state.tensors, state.shards());
                 QVERIFY(count);
                 const auto ends = static_cast<std::int64_t>(3 * state.tensors.size() * mostShards * 2);
                 QVERIFY(count->read >= count->needed);
@@ -214,7 +234,7 @@ private slots:
         // The own file again: each rank reads exactly its own.
         const auto manifest = train::readManifest(folder("tp2pp3dp3"));
         RankState state(to, 2, false); // tensor rank 0 writes all that it has
-        const auto count = train::loadShard(folder("tp2pp3dp3"), *manifest, state.tensors, state.shard());
+        const auto count = train::loadShards(folder("tp2pp3dp3"), *manifest, state.tensors, state.shards());
         QCOMPARE(count->read, count->needed);
         QCOMPARE(count->read, static_cast<std::int64_t>(fs::file_size(folder("tp2pp3dp3") / "rank-2.bin")));
     }
@@ -319,7 +339,7 @@ private slots:
         const auto manifest = train::readManifest(old);
         QVERIFY2(manifest, manifest ? "" : manifest.error().text().c_str());
         RankState loaded({2, 1, 2}, 3, false);
-        QVERIFY(train::loadShard(old, *manifest, loaded.tensors, loaded.shard()));
+        QVERIFY(train::loadShards(old, *manifest, loaded.tensors, loaded.shards()));
         QVERIFY(loaded.values == RankState({2, 1, 2}, 3, true).values);
     }
 
@@ -366,7 +386,7 @@ private slots:
 
     /// The real writer, a thread for each of four ranks.
     void theWriterWritesAnyMesh() {
-        const MeshSize mesh{2, 2, 1};
+        const MeshSize mesh{2, 1, 2, 256};
         std::vector<std::unique_ptr<train::CheckpointWriter>> writers;
         std::vector<RankState> states;
         for (int rank = 0; rank < 4; ++rank) {
@@ -375,7 +395,7 @@ private slots:
                 train::CheckpointWriter::Place{
                     .folder = folder("written"), .key = {"r", 1}, .rank = rank, .ranks = 4, .keep = {}},
                 states.back().tensors));
-            writers.back()->begin(states.back().shard(), blankManifest(mesh));
+            writers.back()->begin(states.back().shards(), blankManifest(mesh));
         }
         for (auto& writer : writers) {
             writer->wait();
@@ -385,7 +405,7 @@ private slots:
         const auto manifest = train::verifyCheckpoint(checkpoint);
         QVERIFY(manifest);
         RankState alone({1, 1, 1}, 0, false);
-        QVERIFY(train::loadShard(checkpoint, *manifest, alone.tensors, alone.shard()));
+        QVERIFY(train::loadShards(checkpoint, *manifest, alone.tensors, alone.shards()));
         QVERIFY(alone.values == RankState({1, 1, 1}, 0, true).values);
     }
 };

@@ -87,17 +87,18 @@ private:
     std::vector<data::MixtureChange> m_history;
 };
 
-config::RunConfig configFor(int ranks) {
+config::RunConfig configFor(int ranks, std::int64_t bucketBytes) {
     config::RunConfig config;
     config.batch = {.sequences = kSequences, .microSequences = 1};
     config.model.contextLength = kContext;
     config.model.layers = 1;
     config.parallel.data = ranks;
+    config.parallel.bucketBytes = bucketBytes;
     return config;
 }
 
-void checkStep(comm::Communicator& world) {
-    const config::RunConfig config = configFor(world.size());
+void checkStep(comm::Communicator& world, std::int64_t bucketBytes) {
+    const config::RunConfig config = configFor(world.size(), bucketBytes);
     const parallel::Mesh mesh(*parallel::MeshShape::make(config.parallel, world.size()), world);
     KnownModel model;
     NumberSampler sampler;
@@ -106,6 +107,7 @@ void checkStep(comm::Communicator& world) {
 
     // Numbers 1 … 6: mean 3.5 on 105 elements; loss Σ numbers ÷ tokens.
     const train::StepOutcome good = engine.run(1, {.vector = 0.1, .matrix = 0.2}, 1.0);
+    engine.settle();
     expect(std::abs(good.loss - 21.0 / (kSequences * kContext)) < 1e-12, "loss " + std::to_string(good.loss));
     expect(std::abs(good.gradNorm - 3.5 * std::sqrt(105.0)) < 1e-4,
            "each shard must be counted once: norm " + std::to_string(good.gradNorm));
@@ -129,12 +131,15 @@ void checkStep(comm::Communicator& world) {
 
     model.poison = false;
     expect(!engine.run(3, {.vector = 0.1, .matrix = 0.2}, 1.0).skipped && engine.updates() == 2, "the run goes on afterwards");
+    engine.settle();
 }
 
 int runAsRank() {
     const comm::MpiWorld mpi;
     try {
-        checkStep(*mpi.communicator());
+        for (const std::int64_t bucketBytes : {1 << 20, 256, 64}) {
+            checkStep(*mpi.communicator(), bucketBytes);
+        }
     } catch (const std::exception& error) {
         std::fprintf(stderr, "failed: %s\n", error.what());
         mpi.abort(1);
@@ -149,7 +154,7 @@ class TrainStepTest : public QObject {
 private slots:
     void alone() {
         try {
-            checkStep(*comm::makeSelfCommunicator());
+            checkStep(*comm::makeSelfCommunicator(), 256);
         } catch (const std::exception& error) {
             QFAIL(error.what());
         }

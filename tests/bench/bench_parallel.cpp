@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast telehelm-rank trains one model on different meshes, one thread per rank, and what the plan foretold. One JSON object
 // a line. `efficiency` = tokens/s ÷ (ranks × tokens/s of one rank), told where every rank has a core of its own; on a pure
-// pipeline 1 − efficiency is the idle share as measured (messages included) next to the bubble as planned.
+// pipeline 1 − efficiency is the idle share as measured (messages included) next to the bubble as planned. `sgemm_efficiency` =
+// model FLOP/s ÷ what OpenBLAS reaches in the same run on the same products, as many of them side by side as there are ranks.
 //   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn, the fastest counts; TELEHELM_BIN finds telehelm-rank
 #include <algorithm>
 #include <array>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "parallel/plan.h"
+#include "shaped_sgemm.h"
 #include "trainer_rig.h"
 
 using namespace telehelm;
@@ -114,6 +116,9 @@ public:
             for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
                 const Speed speed = train(command(mesh, round), m_options.steps);
                 Speed& best = m_speeds[mesh];
+                if (kMeshes[mesh].ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
+                    m_sgemm[mesh] = std::max(m_sgemm[mesh], sgemmGflops(kMeshes[mesh]));
+                }
                 if (round == 0 || (speed.tokensPerS && (!best.tokensPerS || *speed.tokensPerS > *best.tokensPerS))) {
                     best = speed;
                 }
@@ -162,22 +167,42 @@ private:
         if (alone && mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
             const double efficiency = *speed.tokensPerS / (mesh.ranks() * *alone);
             std::printf(R"(,"efficiency":%.4f)", efficiency);
-            if (mesh.pipeline == mesh.ranks()) {
+            if (mesh.pipeline > 1 && mesh.pipeline == mesh.ranks()) {
                 std::printf(R"(,"idle_measured":%.4f)", 1 - efficiency);
             }
+        }
+        if (const auto config = configOf(mesh); config && m_sgemm[index] > 0) {
+            std::printf(R"(,"sgemm_same_shapes_gflops":%.1f,"sgemm_efficiency":%.4f)", m_sgemm[index],
+                        *speed.tokensPerS * config->model.flopsPerToken() * 1e-9 / m_sgemm[index]);
         }
         std::printf("}\n");
         return true;
     }
 
+    /// All ranks' products at once.
+    double sgemmGflops(const Mesh& mesh) const {
+        const auto config = configOf(mesh);
+        if (!config) {
+            return 0;
+        }
+        const double parts = mesh.pipeline;
+        const auto products = bench::productsOf(config->model, config->microSequences() * config->model.contextLength, mesh.tensor,
+                                                static_cast<double>(config->model.layers) / parts, 1 / parts);
+        return bench::shapedSgemmGflops(products, mesh.ranks(), 1, 0.3);
+    }
+
+    Result<config::RunConfig> configOf(const Mesh& mesh) const {
+        return config::parseRunConfig(configText(mesh, m_folder / "corpus", m_options.steps), "bench");
+    }
     Result<parallel::Plan> planOf(const Mesh& mesh) const {
-        const auto config = config::parseRunConfig(configText(mesh, m_folder / "corpus", m_options.steps), "bench");
+        const auto config = configOf(mesh);
         return config ? parallel::makePlan(*config) : tl::unexpected(config.error());
     }
 
     Options m_options;
     fs::path m_folder, m_program;
     std::map<std::size_t, Speed> m_speeds; // by mesh; the first one is a rank alone
+    std::map<std::size_t, double> m_sgemm; // GFLOP/s by mesh, where every rank has a core
 };
 
 std::optional<Options> parse(int argc, char** argv) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast one rank trains on the CPU: whole steps (gradients zeroed, forward, backward, norm, AdamW) at two shapes, next to what
-// sgemm reaches on the same machine at that moment. One JSON object a line.
+// sgemm reaches on the same machine at that moment: on a square of 1024 (efficiency) and on the model's own products
+// (sgemm_efficiency). One JSON object a line.
 //   bench_train_cpu [--threads N] [--seconds S]      N 0: all CPUs; S per shape
 #include <algorithm>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include "model/model.h"
 #include "optim/adamw.h"
 #include "optim/gradient_norm.h"
+#include "shaped_sgemm.h"
 #include "telehelm/kernels/linear.h"
 #include "telehelm/kernels/team.h"
 
@@ -89,7 +91,9 @@ private:
 void measure(const Case& shape, int threads, double seconds) {
     Trainer trainer(shape, threads);
     const double before = trainer.step();
+    const auto products = bench::productsOf(shape.shape(), shape.batch * shape.length, 1, static_cast<double>(shape.layers), 1);
     double gflops = kernels::calibrateSgemmGflops(threads), after = 0;
+    double shaped = bench::shapedSgemmGflops(products, 1, threads, 0.5);
     std::vector<double> times;
     for (const auto start = std::chrono::steady_clock::now(); secondsSince(start) < seconds || times.size() < 5;) {
         const auto stepStart = std::chrono::steady_clock::now();
@@ -97,14 +101,16 @@ void measure(const Case& shape, int threads, double seconds) {
         times.push_back(secondsSince(stepStart));
     }
     gflops = std::max(gflops, kernels::calibrateSgemmGflops(threads));
+    shaped = std::max(shaped, bench::shapedSgemmGflops(products, 1, threads, 0.5));
     std::ranges::sort(times);
     const double tokens = static_cast<double>(shape.batch * shape.length), median = times[times.size() / 2];
     std::printf("{\"bench\":\"train_cpu\",\"shape\":\"%s\",\"threads\":%d,\"steps\":%zu,\"tokens_per_s\":%.0f,"
                 "\"tokens_per_s_best\":%.0f,\"step_ms\":%.2f,\"sgemm_gflops\":%.1f,\"efficiency\":%.3f,"
-                "\"efficiency_best\":%.3f,\"loss_first\":%.3f,\"loss_last\":%.3f}\n",
+                "\"efficiency_best\":%.3f,\"sgemm_same_shapes_gflops\":%.1f,\"sgemm_efficiency\":%.3f,\"loss_first\":%.3f,\"loss_last\":%.3f}\n",
                 shape.name, threads, times.size(), tokens / median, tokens / times.front(), median * 1e3, gflops,
                 tokens / median * shape.flopsPerToken() * 1e-9 / gflops,
-                tokens / times.front() * shape.flopsPerToken() * 1e-9 / gflops, before, after);
+                tokens / times.front() * shape.flopsPerToken() * 1e-9 / gflops, shaped,
+                tokens / median * shape.flopsPerToken() * 1e-9 / shaped, before, after);
     std::fflush(stdout);
 }
 

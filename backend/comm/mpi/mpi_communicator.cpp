@@ -2,6 +2,7 @@
 #include "comm/mpi/mpi_communicator.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/mpi/mpi_check.h"
 
@@ -137,6 +138,80 @@ int MpiCommunicator::post(std::span<const std::byte> data, int to, int tag) {
 
 void MpiCommunicator::wait(int ticket) {
     TELEHELM_MPI(MPI_Wait(&m_posted[static_cast<std::size_t>(ticket)], MPI_STATUS_IGNORE));
+}
+
+MpiCommunicator::Started& MpiCommunicator::freeStarted() {
+    auto place = std::ranges::find(m_started, true, &Started::isFree);
+    if (place == m_started.end()) {
+        place = m_started.emplace(m_started.end());
+    }
+    place->isFree = false;
+    return *place;
+}
+
+/// Each rank sends every other one its block, and the owner adds them up in the order of the ranks: one round of messages, which
+/// needs no rank's help in between, and a sum that is the same for any library and any cut of the buffer.
+int MpiCommunicator::startReduceScatter(std::span<const float> in, std::span<float> out) {
+    require(in.size() == out.size() * static_cast<std::size_t>(m_size), "startReduceScatter: in must be size() blocks of out's length");
+    require(in.size() * sizeof(float) <= kChunk, "startReduceScatter: more than 256 MiB at once");
+    Started& started = freeStarted();
+    started.parts.resize(in.size());
+    started.sum = out;
+    const int count = static_cast<int>(out.size());
+    TELEHELM_MPI(MPI_Ialltoall(in.data(), count, MPI_FLOAT, started.parts.data(), count, MPI_FLOAT, m_handle, &started.request));
+    return static_cast<int>(&started - m_started.data());
+}
+
+int MpiCommunicator::startAllGather(std::span<const float> in, std::span<float> out) {
+    require(out.size() == in.size() * static_cast<std::size_t>(m_size), "startAllGather: out must be size() blocks of in's length");
+    require(out.size() * sizeof(float) <= kChunk, "startAllGather: more than 256 MiB at once");
+    Started& started = freeStarted();
+    const int count = static_cast<int>(in.size());
+    const bool isInPlace = in.data() == out.data() + static_cast<std::size_t>(m_rank) * in.size();
+    const void* from = isInPlace ? MPI_IN_PLACE : static_cast<const void*>(in.data());
+    TELEHELM_MPI(MPI_Iallgather(from, count, MPI_FLOAT, out.data(), count, MPI_FLOAT, m_handle, &started.request));
+    return static_cast<int>(&started - m_started.data());
+}
+
+void MpiCommunicator::addUp(Started& started) const {
+    const std::span<float> sum = std::exchange(started.sum, {});
+    if (sum.empty()) {
+        return;
+    }
+    std::copy_n(started.parts.data(), sum.size(), sum.data());
+    for (std::size_t rank = 1; rank < static_cast<std::size_t>(m_size); ++rank) {
+        const float* part = started.parts.data() + rank * sum.size();
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+            sum[i] += part[i];
+        }
+    }
+}
+
+void MpiCommunicator::finish(int ticket) {
+    Started& started = m_started[static_cast<std::size_t>(ticket)];
+    TELEHELM_MPI(MPI_Wait(&started.request, MPI_STATUS_IGNORE));
+    addUp(started);
+    started.isFree = true;
+}
+
+void MpiCommunicator::progress() {
+    for (Started& started : m_started) {
+        int isDone = 0;
+        if (started.request != MPI_REQUEST_NULL) {
+            TELEHELM_MPI(MPI_Test(&started.request, &isDone, MPI_STATUS_IGNORE));
+        }
+        if (isDone != 0) {
+            addUp(started);
+        }
+    }
+}
+
+std::size_t MpiCommunicator::bytes() const {
+    std::size_t bytes = 0;
+    for (const Started& started : m_started) {
+        bytes += started.parts.capacity() * sizeof(float);
+    }
+    return bytes;
 }
 
 void MpiCommunicator::barrier() {

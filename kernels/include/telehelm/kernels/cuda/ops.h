@@ -72,9 +72,20 @@ void toBf16(Bf16* out, const float* in, std::int64_t size, const Stream& stream)
 void toFloat(float* out, const Bf16* in, std::int64_t size, const Stream& stream);
 /// out = a + b; may be either.
 void add(Bf16* out, const Bf16* a, const Bf16* b, std::int64_t size, const Stream& stream);
-/// AdamW on fp32 master weights; writes them in bf16 too unless `working` is null.
-void adamw(float* parameters, Bf16* working, float* first, float* second, const float* gradients, std::int64_t size,
-           const AdamWStep<float>& step, const Stream& stream);
+
+/// AdamW over a whole shard in one launch: a chunk is a stretch of one weight with what its weight's group does.
+struct AdamWChunk {
+    std::int64_t from = 0; // in elements of the buffers below
+    std::int32_t size = 0; // at most kAdamWChunk
+    std::int32_t group = 0;
+};
+inline constexpr std::int32_t kAdamWChunk = 16384;
+struct AdamWGroups {
+    AdamWStep<float> steps[4];
+};
+/// On fp32 master weights; writes them in bf16 too unless `working` is null. `chunks`: `count` of them, on the device. Any sizes.
+void adamw(float* parameters, Bf16* working, float* first, float* second, const float* gradients, const AdamWChunk* chunks,
+           std::int64_t count, const AdamWGroups& groups, const Stream& stream);
 
 /// Doubles of scratch that both sums need.
 inline constexpr std::int64_t kSumScratch = 1024;
