@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/device_mesh.h"
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 
 #include "model/cuda_model.h"
 #include "telehelm/kernels/cuda/runtime.h"
+#include "train/file_io.h"
 #include "train/pipeline_runner.h"
 
 namespace telehelm::train {
@@ -26,6 +28,15 @@ std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const
 }
 
 } // namespace
+
+DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices) {
+    const std::array<double, 1> own = {static_cast<double>(xxh3(std::as_bytes(std::span(host))) >> 11U)}; // exact in a double
+    std::vector<double> all(static_cast<std::size_t>(world.size()));
+    world.allGather(std::span<const double>(own), std::span(all));
+    const auto before = static_cast<int>(std::count(all.begin(), all.begin() + world.rank(), own[0]));
+    const auto here = static_cast<int>(std::ranges::count(all, own[0]));
+    return {.index = before % devices, .isShared = here > devices};
+}
 
 DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place) {
     std::array<double, 1> isShared = {place.isShared || comm::ncclVersion().empty() ? 1.0 : 0.0};

@@ -2,7 +2,9 @@
 // A mesh's axes for device buffers: NCCL where each rank has a device of its own, else staged through the host's communicators.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "parallel/mesh.h"
 #include "train/device_optimizer.h"
@@ -14,6 +16,9 @@ struct DevicePlace {
     int index = 0;           // of the CUDA device
     bool isShared = false;   // several ranks of this machine use it
 };
+
+/// Collective: ranks of one host (by its name) share its `devices` in turn.
+[[nodiscard]] DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices);
 
 /// Constructing it is collective over the mesh. Throws std::runtime_error where NCCL cannot start.
 class DeviceMesh {

@@ -89,7 +89,8 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                storedTensors(m_model->layout(), mesh.own().tensor)),
       m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
       m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
-      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads), m_lrScale(fork.lrScale) {
+      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads),
+      m_gpuReport(m_options.nvmlLibrary, m_options.cudaDevice), m_lrScale(fork.lrScale) {
     m_engine.setWatch(&m_watch);
 }
 
@@ -188,6 +189,7 @@ std::map<std::string, std::string> Trainer::startFacts(const StartPoint& start) 
             {"ranks", std::to_string(m_mesh.world().size())},
             {"threads_per_rank", std::to_string(m_options.threads)},
             {"device", config.device},
+            {"gpu_readings", m_gpuReport.isOn() ? m_gpuReport.text() : "none: the run is on CPUs"},
             {"fork_step", std::to_string(m_step)},
             {"resumed_from", start.path.string()},
             {"domains", domains.dump()}};
@@ -230,6 +232,9 @@ void Trainer::announce(const StartPoint& start) {
         const std::string text = "FAULT INJECTION IS ON in this attempt: " + m_faults.text() + ".";
         m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Warning, text, {{"faults", m_faults.text()}});
         m_options.onNote(text);
+    }
+    if (m_gpuReport.isOn()) {
+        m_options.onNote("GPU readings: " + m_gpuReport.text());
     }
     announceSettings(start);
     const std::string from =
