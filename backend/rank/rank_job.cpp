@@ -238,6 +238,7 @@ RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const paral
     train::TrainerOptions options = trainerOptions();
     if (m_config.device == "cuda") {
         options.device = train::devicePlace(m_world, options.host, static_cast<int>(kernels::cudaReport().devices.size()));
+        options.cudaDevice = options.device.index;
     }
     auto start = train::findStart(m_world, options);
     if (!start) {
