@@ -66,7 +66,7 @@ void checkCudaShape(const config::ModelConfig& shape, int tensorRanks) {
 CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch, const Placement& placement,
                        const CudaOptions& options)
     : m_shape(shape), m_parallel(placement.parallel), m_slots(placement.inFlight), m_recompute(placement.recompute),
-      m_records(ready(shape, microBatch, placement, options).graphs), m_B(microBatch), m_T(shape.contextLength),
+      m_records(ready(shape, microBatch, placement, options).graphs), m_dataRanks(options.dataRanks), m_B(microBatch), m_T(shape.contextLength),
       m_C(shape.hiddenSize), m_H(shape.attentionHeads), m_F(shape.ffnHiddenSize), m_V(shape.vocabSize),
       m_ownC(m_C / m_parallel.tensor), m_ownH(m_H / m_parallel.tensor), m_ownF(m_F / m_parallel.tensor),
       m_ownV(m_V / m_parallel.tensor), m_ownTokens{m_ownV * m_parallel.tensorRank, m_ownV},
@@ -97,9 +97,9 @@ CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch
 void CudaEngine::findWeights() {
     m_layout = parameterLayout(m_shape, m_parallel);
     m_parameterCount = paddedSize(m_layout);
-    const auto count = static_cast<std::size_t>(m_parameterCount);
-    m_parameters = cuda::DeviceBuffer(count * sizeof(float));
-    m_gradients = cuda::DeviceBuffer(count * sizeof(float));
+    const auto count = static_cast<std::size_t>(m_parameterCount), most = static_cast<std::size_t>(shardSize() * m_dataRanks);
+    m_parameters = cuda::DeviceBuffer(most * sizeof(float));
+    m_gradients = cuda::DeviceBuffer(most * sizeof(float));
     m_weights = cuda::DeviceBuffer(count * sizeof(Bf16));
     for (const cuda::DeviceBuffer* buffer : {&m_parameters, &m_gradients, &m_weights})
         cuda::fillBytes(buffer->data(), 0, buffer->bytes(), m_stream);
@@ -133,18 +133,36 @@ void CudaEngine::chooseAttention(const CudaOptions& options) {
     m_attention = cuda::makeAttention(kind);
 }
 
-/// All of a layer's activations but its input.
-void CudaEngine::planLayer(LayerActivations& layer) {
+/// What a layer keeps of each micro-batch, by mode; as the CPU's engine does.
+void CudaEngine::planKept(LayerActivations& layer) {
     const std::int64_t N = m_B * m_T, M = ownRows(N);
     m_arena.reserve(layer.attention, N * m_ownC);
-    for (Bf16** field : {&layer.normed1, &layer.middle, &layer.normed2})
-        m_arena.reserve(*field, M * m_C);
+    m_arena.reserve(layer.middle, M * m_C);
     for (float** field : {&layer.r1, &layer.r2})
         m_arena.reserve(*field, M);
     m_arena.reserve(layer.qkv, N * 3 * m_ownC);
     m_arena.reserve(layer.lse, N * m_ownH);
     m_arena.reserve(layer.gateUp, N * 2 * m_ownF);
+}
+
+/// What is cheap to have again: without a matrix product.
+void CudaEngine::planRecomputed(LayerActivations& layer) {
+    const std::int64_t N = m_B * m_T, M = ownRows(N);
+    for (Bf16** field : {&layer.normed1, &layer.normed2})
+        m_arena.reserve(*field, M * m_C);
     m_arena.reserve(layer.act, N * m_ownF);
+}
+
+void CudaEngine::shareRecomputed(LayerActivations& layer) const {
+    Bf16* const input = layer.input;
+    if (m_recompute == Recompute::Full) {
+        layer = m_shared;
+        layer.input = input;
+    } else if (m_recompute == Recompute::Selective) {
+        layer.normed1 = m_shared.normed1;
+        layer.normed2 = m_shared.normed2;
+        layer.act = m_shared.act;
+    }
 }
 
 void CudaEngine::planActivations() {
@@ -166,8 +184,10 @@ void CudaEngine::planActivations() {
             part.layers.resize(count);
             for (LayerActivations& layer : part.layers) {
                 m_arena.reserve(layer.input, rows);
-                if (!m_recompute)
-                    planLayer(layer);
+                if (m_recompute != Recompute::Full)
+                    planKept(layer);
+                if (m_recompute == Recompute::None)
+                    planRecomputed(layer);
             }
             m_arena.reserve(part.output, rows);
             isStage |= !part.begins || !part.ends;
@@ -175,21 +195,18 @@ void CudaEngine::planActivations() {
         }
         firstLayer += count;
     }
-    if (m_recompute)
-        planLayer(m_shared);
+    if (m_recompute == Recompute::Full)
+        planKept(m_shared);
+    if (m_recompute != Recompute::None)
+        planRecomputed(m_shared);
     m_hostInput = cuda::PinnedBuffer(isStage ? static_cast<std::size_t>(rows) * sizeof(float) : 0);
     m_hostGradient = cuda::PinnedBuffer(isStage ? static_cast<std::size_t>(rows) * sizeof(float) : 0);
     m_arena.reserve(m_staging, isStage ? rows : 0);
     planScratch();
     m_arena.allocate();
-    if (m_recompute)
-        for (std::vector<Part>& parts : m_parts)
-            for (Part& part : parts)
-                for (LayerActivations& layer : part.layers) {
-                    Bf16* const input = layer.input;
-                    layer = m_shared;
-                    layer.input = input;
-                }
+    for (std::vector<Part>& parts : m_parts)
+        for (Part& part : parts)
+            std::ranges::for_each(part.layers, [this](LayerActivations& layer) { shareRecomputed(layer); });
 }
 
 void CudaEngine::planScratch() {
@@ -264,9 +281,17 @@ CudaEngine::Part& CudaEngine::whole(const char* what) {
     return own;
 }
 
+/// Until the stream is empty; where tensor ranks meet in it, a dead one is noticed.
+void CudaEngine::finish() {
+    if (m_tensor != nullptr)
+        m_tensor->wait(m_stream);
+    else
+        m_stream.synchronize();
+}
+
 double CudaEngine::lossSum() {
     cuda::copyToHost(m_hostSum.data(), m_sum, sizeof(double), m_stream);
-    m_stream.synchronize();
+    finish();
     return m_hostSum.as<double>()[0];
 }
 
@@ -280,7 +305,7 @@ double CudaEngine::trainMicroBatch(std::span<const std::int32_t> inputs, std::sp
         trainHead(own, N, gradScale);
     });
     if (m_onBackward) {
-        m_stream.synchronize(); // so that who listens can tell the times apart
+        finish(); // so that who listens can tell the times apart
         m_onBackward();
     }
     play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
@@ -304,7 +329,7 @@ void CudaEngine::forwardPart(int chunk, int slot, std::span<const std::int32_t> 
     play(Turn::Forward, own, sequences, 0, [&] { forward(own, sequences); });
     if (!own.ends)
         toStaging(partOutput(chunk, slot).first(size), own.output);
-    m_stream.synchronize();
+    finish();
 }
 
 double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
@@ -324,7 +349,7 @@ double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_
         toStaging(boundaryGradient().first(size), m_dX);
     if (own.ends)
         return lossSum();
-    m_stream.synchronize();
+    finish();
     return 0;
 }
 
@@ -336,7 +361,7 @@ void CudaEngine::evaluatePart(int slot, std::span<const std::int32_t> inputs, st
     const Part& last = part(static_cast<int>(m_parts.size()) - 1, slot);
     play(Turn::EvaluateLoss, last, sequences, 0, [&] { evaluateHead(last, N); });
     cuda::copyToHost(m_hostNats.data(), m_nats, nats.size_bytes(), m_stream);
-    m_stream.synchronize();
+    finish();
     std::ranges::copy(m_hostNats.as<float>().first(nats.size()), nats.begin());
 }
 

@@ -47,6 +47,7 @@ public:
                       std::span<float> nats) override;
 
     // DeviceState
+    std::int64_t shardSize() const override;
     void makeMoments(std::int64_t from, std::int64_t to) override;
     void clearGradients() override;
     double gradientSquares(std::int64_t from, std::int64_t to) override;
@@ -96,19 +97,23 @@ private:
     // cuda_engine.cpp
     void findWeights();
     void planActivations();
-    void planLayer(LayerActivations& layer);
+    void planKept(LayerActivations& layer);
+    void planRecomputed(LayerActivations& layer);
+    void shareRecomputed(LayerActivations& layer) const;
     void planScratch();
     void chooseAttention(const CudaOptions& options);
     Part& part(int chunk, int slot) { return m_parts[static_cast<std::size_t>(chunk)][static_cast<std::size_t>(slot)]; }
     Part& whole(const char* what);
     std::int64_t takeTokens(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
     template <typename Work> void play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work);
+    void finish();
     double lossSum();
     void toStaging(std::span<float> staging, const Bf16* values);
     void fromStaging(Bf16* values, std::span<const float> staging);
 
     // cuda_engine_forward.cpp
     void forward(const Part& part, std::int64_t sequences);
+    void recompute(const Part& part, std::size_t layer, std::int64_t sequences);
     void forwardLayer(const Part& part, std::size_t layer, std::int64_t sequences, bool toTheEnd);
     void project(Bf16* out, const Bf16* residual, const Bf16* x, std::int64_t weight, std::int64_t N, std::int64_t inputs);
     const Bf16* normForHead(const Part& part, std::int64_t N);
@@ -137,7 +142,9 @@ private:
     config::ModelConfig m_shape;
     ParallelShape m_parallel;
     std::vector<int> m_slots; // of each chunk
-    bool m_recompute, m_records;
+    Recompute m_recompute;
+    bool m_records;
+    int m_dataRanks;
     std::int64_t m_B, m_T, m_C, m_H, m_F, m_V;
     std::int64_t m_ownC, m_ownH, m_ownF, m_ownV; // this tensor rank's
     kernels::cuda::Vocabulary m_ownTokens;
@@ -164,7 +171,7 @@ private:
     std::function<void()> m_onBackward;
 
     std::vector<std::vector<Part>> m_parts; // chunk, slot
-    LayerActivations m_shared{};            // under recomputation: all but the layers' inputs
+    LayerActivations m_shared{};            // what all layers share under recomputation
     const Part* m_last = nullptr;           // what ran last
     bool m_lastHadHead = false;             // it made a loss
     std::int32_t *m_inputs, *m_targets;     // B, T

@@ -35,12 +35,25 @@ void CudaEngine::backward(const Part& part, std::int64_t sequences) {
     if (part.ends)
         normBackward(m_dX, m_norm, nullptr, part.output, m_r, N);
     for (std::size_t layer = part.layers.size(); layer-- > 0;) {
-        if (m_recompute)
-            forwardLayer(part, layer, sequences, false);
+        recompute(part, layer, sequences);
         backwardLayer(part, layer, sequences);
     }
     if (part.begins)
         cuda::embeddingBackward(gradient(m_embedding), gather(m_dX, m_allX, N), m_inputs, m_ownTokens, N, m_C, m_inputMult, m_stream);
+}
+
+/// What the layers share holds another layer's values.
+void CudaEngine::recompute(const Part& part, std::size_t layer, std::int64_t sequences) {
+    const std::int64_t N = sequences * m_T, M = ownRows(N);
+    const LayerActivations& a = part.layers[layer];
+    const LayerOffsets& at = m_offsets[part.firstLayer + layer];
+    if (m_recompute == Recompute::Full) {
+        forwardLayer(part, layer, sequences, false);
+    } else if (m_recompute == Recompute::Selective) {
+        cuda::rmsNormForward(a.normed1, a.r1, a.input, weight(at.attentionNorm), M, m_C, m_epsilon, m_stream);
+        cuda::rmsNormForward(a.normed2, a.r2, a.middle, weight(at.ffnNorm), M, m_C, m_epsilon, m_stream);
+        cuda::swigluForward(a.act, a.gateUp, N, m_ownF, m_stream);
+    }
 }
 
 void CudaEngine::backwardLayer(const Part& part, std::size_t layer, std::int64_t sequences) {

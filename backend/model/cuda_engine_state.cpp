@@ -29,13 +29,19 @@ std::span<float> CudaEngine::gradients() {
 }
 
 void CudaEngine::takeParameters() {
-    cuda::copyToDevice(m_parameters.data(), parameters().data(), m_parameters.bytes(), m_stream);
-    m_stream.synchronize();
-    refreshWeights();
+    upload(Buffer::Parameters, 0, parameters());
+    m_parametersMoved = false;
+}
+
+std::int64_t CudaEngine::shardSize() const {
+    constexpr std::int64_t kGrain = 64;
+    const std::int64_t share = (m_parameterCount + m_dataRanks - 1) / m_dataRanks;
+    return (share + kGrain - 1) / kGrain * kGrain;
 }
 
 void CudaEngine::refreshWeights() {
     cuda::toBf16(m_weights.as<Bf16>(), m_parameters.as<float>(), m_parameterCount, m_stream);
+    m_parametersMoved = true;
 }
 
 void CudaEngine::makeMoments(std::int64_t from, std::int64_t to) {
@@ -122,7 +128,8 @@ void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float>
     const bool isMoment = buffer == Buffer::FirstMoment || buffer == Buffer::SecondMoment;
     cuda::copyToDevice(pointer(buffer) + from - (isMoment ? m_momentsFrom : 0), host.data(), host.size_bytes(), m_stream);
     if (buffer == Buffer::Parameters) {
-        cuda::toBf16(m_weights.as<Bf16>() + from, m_parameters.as<float>() + from, std::ssize(host), m_stream);
+        const std::int64_t count = std::min(std::ssize(host), m_parameterCount - from); // without padding
+        cuda::toBf16(m_weights.as<Bf16>() + from, m_parameters.as<float>() + from, count, m_stream);
         m_parametersMoved = true;
     }
     m_gradientsMoved |= buffer == Buffer::Gradients;
@@ -150,14 +157,18 @@ std::vector<TensorView> CudaEngine::lastForward() const {
         const std::int64_t number = first + static_cast<std::int64_t>(i);
         const std::string prefix = prefixOf(number);
         add(number == 0 ? "embedding" : prefixOf(number - 1) + "ffn.down", layer.input, M * m_C);
-        if (m_recompute)
+        if (m_recompute == Recompute::Full)
             continue; // the layers share the rest
-        add(prefix + "attention.norm", layer.normed1, M * m_C);
+        const bool isKept = m_recompute == Recompute::None;
+        if (isKept)
+            add(prefix + "attention.norm", layer.normed1, M * m_C);
         add(prefix + "attention.qkv", layer.qkv, N * 3 * m_ownC);
         add(prefix + "attention", layer.attention, N * m_ownC);
         add(prefix + "attention.out", layer.middle, M * m_C);
-        add(prefix + "ffn.norm", layer.normed2, M * m_C);
-        add(prefix + "ffn.gate_up", layer.act, N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+        if (isKept) {
+            add(prefix + "ffn.norm", layer.normed2, M * m_C);
+            add(prefix + "ffn.gate_up", layer.act, N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+        }
     }
     add(prefixOf(first + static_cast<std::int64_t>(m_last->layers.size()) - 1) + "ffn.down", m_last->output, M * m_C);
     if (m_last->ends && m_lastHadHead) {

@@ -22,6 +22,9 @@ public:
     };
     virtual ~DeviceState() = default;
 
+    /// Elements that one data rank owns: parameters and gradients have room for data ranks times that (CudaOptions::dataRanks), zeros
+    /// behind the model's last weight.
+    [[nodiscard]] virtual std::int64_t shardSize() const = 0;
     /// Once, before the moments are used: zeroed, for elements [from, to) alone.
     virtual void makeMoments(std::int64_t from, std::int64_t to) = 0;
     virtual void clearGradients() = 0;

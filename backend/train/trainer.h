@@ -19,6 +19,7 @@
 #include "train/checkpoint_store.h"
 #include "train/checkpoint_writer.h"
 #include "train/command_desk.h"
+#include "train/device_mesh.h"
 #include "train/fault_injector.h"
 #include "train/gpu_report.h"
 #include "train/memory_report.h"
@@ -37,6 +38,7 @@ struct TrainerOptions {
     std::filesystem::path checkpointDir;
     std::int64_t lastStep = 0; // end here; 0: at the config's last step. The schedule stays the config's.
     int threads = 1;           // of this rank
+    DevicePlace device;        // for device = "cuda"
     bool calibrate = true;     // measure the sgemm peak for perf/mfu (1 s at the start, 0.3 s at each of the first validations)
     bool waitForSaves = false; // hold the training until each checkpoint is whole: then its step is certain
     std::string host;
@@ -120,6 +122,7 @@ private:
     const TrainerOptions m_options;
     const parallel::Mesh& m_mesh;
     const std::shared_ptr<const data::Corpus> m_corpus;
+    DeviceMesh m_deviceMesh; // of a model on a device
     std::unique_ptr<model::Model> m_model;
     std::unique_ptr<data::Sampler> m_sampler;
     StepEngine m_engine;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -206,6 +207,31 @@ void Gemm::backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const L
 
 void Gemm::measureCandidates(bool on) {
     m_state->measures = on;
+}
+
+double calibrateGemmGflops() {
+    constexpr std::int64_t kSize = 8192;
+    constexpr std::size_t kElements = static_cast<std::size_t>(kSize * kSize);
+    const Stream stream;
+    Gemm gemm;
+    const DeviceBuffer x(kElements * sizeof(Bf16)), y(kElements * sizeof(Bf16)), weight(kElements * sizeof(Bf16));
+    std::vector<Bf16> numbers(kElements); // zeros would run faster than what a model has
+    std::minstd_rand random(1);
+    for (Bf16& number : numbers)
+        number = toBf16(static_cast<float>(random()) / 1073741824.0F - 1.0F);
+    for (const DeviceBuffer* buffer : {&x, &weight})
+        copyToDevice(buffer->data(), numbers.data(), buffer->bytes(), stream);
+    Event begin, end;
+    double bestMs = 0;
+    for (int run = 0; run <= kTimedRuns; ++run) { // the first one warms up
+        begin.record(stream);
+        gemm.forward(y.as<Bf16>(), x.as<Bf16>(), weight.as<Bf16>(), nullptr, {kSize, kSize, kSize}, 1, stream);
+        end.record(stream);
+        end.synchronize();
+        if (const double ms = end.msSince(begin); run == 1 || (run > 1 && ms < bestMs))
+            bestMs = ms;
+    }
+    return 2.0 * static_cast<double>(kElements) * static_cast<double>(kSize) / (bestMs * 1e6);
 }
 
 } // namespace telehelm::kernels::cuda

@@ -100,6 +100,10 @@ void Gemm::measureCandidates(bool) {
     absent();
 }
 
+double calibrateGemmGflops() {
+    absent();
+}
+
 std::vector<std::string> attentionKinds() {
     return {};
 }
