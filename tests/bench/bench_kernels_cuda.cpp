@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "cuda_bench.h"
 #include "telehelm/kernels/cuda/attention.h"
@@ -115,10 +116,17 @@ private:
         kernels::cuda::fillBytes(second.data(), 0x30, second.bytes(),
                                  m_stream); // 6.4e−10 in each: a second moment is never negative
         const kernels::AdamWStep<float> step{1e-4F, 0.1F, 0.9F, 0.95F, 1e-8F, 1.1F, 1.2F, 1.0F};
+        std::vector<kernels::cuda::AdamWChunk> chunks;
+        for (std::int64_t from = 0; from < size; from += kernels::cuda::kAdamWChunk) {
+            chunks.push_back({from, kernels::cuda::kAdamWChunk, 0}); // `size` is a multiple of it
+        }
+        const DeviceBuffer chunkList(chunks.size() * sizeof chunks.front());
+        kernels::cuda::copyToDevice(chunkList.data(), chunks.data(), chunkList.bytes(), m_stream);
         const double all = static_cast<double>(size);
         tell("adamw", std::to_string(size), all * (7 * kFp32 + kBf16), all * 14, [&] {
             kernels::cuda::adamw(parameters.as<float>(), working.as<Bf16>(), first.as<float>(), second.as<float>(),
-                                 gradients.as<float>(), size, step, m_stream);
+                                 gradients.as<float>(), chunkList.as<kernels::cuda::AdamWChunk>(), std::ssize(chunks), {{step}},
+                                 m_stream);
         });
         const DeviceBuffer sum(8), scratch(static_cast<std::size_t>(kernels::cuda::kSumScratch) * 8);
         tell("sum_of_squares", std::to_string(size), all * kFp32, all * 2,

@@ -41,10 +41,11 @@ public:
         : m_case(shape), m_silent(shape.tensor), m_model(make(layers)), m_state(*m_model->device()),
           m_inputs(hostTokens(shape.tokensPerStep(), shape.vocab, 1)),
           m_targets(hostTokens(shape.tokensPerStep(), shape.vocab, 2)) {
-        m_model->initialise(1);
         for (const model::ParameterInfo& weight : m_model->layout()) {
             m_parameters = std::max(m_parameters, weight.offset + weight.size);
+            fill(weight);
         }
+        m_state.refreshWeights();
         if (shape.hasOptimizer) {
             m_state.makeMoments(0, m_parameters);
         }
@@ -77,6 +78,17 @@ private:
         }
         return model::makeCudaModel(m_case.shape(layers), m_case.microBatch, placement, options);
     }
+    /// Normal numbers, 0.02, again and again; norms are 1. Model::initialise draws each of billions on the host.
+    void fill(const model::ParameterInfo& weight) {
+        const std::vector<float> ones(static_cast<std::size_t>(weight.shape.size() == 1 ? weight.size : 0), 1.0F);
+        const std::span<const float> values = ones.empty() ? std::span<const float>(m_normals) : std::span<const float>(ones);
+        for (std::int64_t at = 0; at < weight.size;) {
+            const std::int64_t count = std::min(weight.size - at, std::ssize(values));
+            m_state.upload(model::DeviceState::Buffer::Parameters, weight.offset + at,
+                           values.first(static_cast<std::size_t>(count)));
+            at += count;
+        }
+    }
     void update(float clip) {
         ++m_steps;
         const auto correction = [&](double beta) { return static_cast<float>(1 / (1 - std::pow(beta, m_steps))); };
@@ -100,6 +112,7 @@ private:
     SilentDeviceCommunicator m_silent;
     std::unique_ptr<model::Model> m_model;
     model::DeviceState& m_state;
+    std::vector<float> m_normals = normals(0.02F);
     std::vector<std::int32_t> m_inputs, m_targets;
     std::vector<model::DeviceState::Update> m_updates;
     std::int64_t m_parameters = 0;

@@ -23,16 +23,6 @@ using kernels::cuda::Stream;
 
 namespace {
 
-constexpr std::int64_t kPattern = 1 << 22; // elements drawn; longer buffers repeat them
-
-std::vector<float> normals(float deviation) {
-    std::mt19937_64 random(17);
-    std::normal_distribution<float> normal(0.0F, deviation);
-    std::vector<float> values(static_cast<std::size_t>(kPattern));
-    std::ranges::generate(values, [&] { return normal(random); });
-    return values;
-}
-
 DeviceBuffer repeated(const void* pattern, std::size_t patternBytes, std::size_t bytes, const Stream& stream) {
     DeviceBuffer buffer(bytes);
     for (std::size_t from = 0; from < bytes; from += patternBytes) {
@@ -85,6 +75,15 @@ Json machine() {
     line["date"] = today();
     line["commit"] = commit != nullptr ? commit : "unknown";
     return line;
+}
+
+std::vector<float> normals(float deviation) {
+    constexpr std::size_t kCount = 1 << 22;
+    std::mt19937_64 random(17);
+    std::normal_distribution<float> normal(0.0F, deviation);
+    std::vector<float> values(kCount);
+    std::ranges::generate(values, [&] { return normal(random); });
+    return values;
 }
 
 double median(std::vector<double> values) {

@@ -28,6 +28,8 @@ void print(const Json& object);
 [[nodiscard]] double medianMs(const kernels::cuda::Stream& stream, const std::function<void()>& work, int rounds = 30,
                               int warmups = 5);
 
+/// Four million normal numbers; longer buffers repeat them.
+[[nodiscard]] std::vector<float> normals(float deviation);
 /// Normal numbers with that standard deviation, on the device; never zeros, on which multiplications run faster.
 [[nodiscard]] kernels::cuda::DeviceBuffer randomBf16(std::int64_t count, float deviation, const kernels::cuda::Stream& stream);
 [[nodiscard]] kernels::cuda::DeviceBuffer randomFloats(std::int64_t count, float deviation, const kernels::cuda::Stream& stream);
