@@ -32,6 +32,7 @@ struct World {
     ncclComm_t* handle = nullptr; // of the last communicator begun: NCCL may write it from its own thread until it is ready
     ncclComm_t part = nullptr;    // of a split, to be written there after some polls
     int polls = 0;
+    cudaError_t lastError = cudaSuccess; // as CUDA remembers it until it is asked
 };
 World world;
 
@@ -165,7 +166,7 @@ cudaError_t cudaStreamQuery(cudaStream_t) {
     if (world.streamBusy > 0) {
         --world.streamBusy;
     }
-    return world.streamBusy != 0 ? cudaErrorNotReady : cudaSuccess;
+    return world.streamBusy != 0 ? world.lastError = cudaErrorNotReady : cudaSuccess;
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
     *status = world.capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
@@ -184,7 +185,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
     return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-    return *reinterpret_cast<int*>(event) <= world.eventsDone ? cudaSuccess : cudaErrorNotReady;
+    return *reinterpret_cast<int*>(event) <= world.eventsDone ? cudaSuccess : world.lastError = cudaErrorNotReady;
+}
+cudaError_t cudaGetLastError() {
+    return std::exchange(world.lastError, cudaSuccess);
 }
 const char* cudaGetErrorString(cudaError_t) {
     return "an error";
@@ -198,8 +202,11 @@ class NcclTest : public QObject {
     Q_OBJECT
 private slots:
     void init() { world = {}; }
-    /// Whatever happened, every communicator is ended once.
-    void cleanup() { QCOMPARE(world.communicators, 0); }
+    /// Whatever happened, every communicator is ended once, and no query's "not ready" is left for the next launch to find.
+    void cleanup() {
+        QCOMPARE(world.communicators, 0);
+        QCOMPARE(world.lastError, cudaSuccess);
+    }
 
     void startsAndEndsTogether() {
         world.inProgress = 5;

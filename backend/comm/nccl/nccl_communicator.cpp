@@ -224,12 +224,8 @@ void NcclCommunicator::wait(const Stream& stream) {
     const auto on = static_cast<cudaStream_t>(stream.native());
     const auto deadline = Clock::now() + m_options.timeout;
     for (Backoff backoff;; backoff.pause()) {
-        const cudaError_t done = cudaStreamQuery(on);
-        if (done == cudaSuccess) {
+        if (isReady(cudaStreamQuery(on), "cudaStreamQuery")) {
             return;
-        }
-        if (done != cudaErrorNotReady) {
-            checkCuda(done, "cudaStreamQuery");
         }
         ncclResult_t status = ncclSuccess;
         if (const ncclResult_t asked = ncclCommGetAsyncError(m_comm, &status); asked != ncclSuccess) {

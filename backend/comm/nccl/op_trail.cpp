@@ -36,7 +36,7 @@ std::string OpTrail::oldestUnfinished() {
     m_finished = std::max(m_finished, m_added - std::min(m_added, kMost)); // older ones are forgotten
     for (; m_finished < m_added; ++m_finished) {
         const Op& op = m_ops[m_finished % kMost];
-        if (cudaEventQuery(op.done) == cudaErrorNotReady) {
+        if (!isReady(cudaEventQuery(op.done), "cudaEventQuery")) {
             return std::string(op.call) + " of " + std::to_string(op.count) + " " + op.unit;
         }
     }
