@@ -30,7 +30,7 @@ config::ModelConfig smallShape() {
     shape.layers = 2;
     shape.hiddenSize = 128;
     shape.attentionHeads = 2;
-    shape.ffnHiddenSize = 72;
+    shape.ffnHiddenSize = 80;
     shape.vocabSize = 48;
     shape.contextLength = 20;
     shape.inputMult = 1.7;

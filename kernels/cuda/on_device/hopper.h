@@ -50,6 +50,18 @@ __device__ inline void loadBox(void* shared, const TensorMap& map, int column, i
                  : "memory");
 }
 
+/// Holds the compiler: what is written to these registers before is written, and what reads them after reads what wgmma left. Without it
+/// arithmetic may wander to the wrong side of the fence or of the wait, which name no registers.
+template <int kCount> __device__ inline void pin(float (&c)[kCount][4]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+        asm volatile("" : "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])::"memory");
+}
+template <int kCount> __device__ inline void pin(std::uint32_t (&a)[kCount][4]) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+        asm volatile("" : "+r"(a[i][0]), "+r"(a[i][1]), "+r"(a[i][2]), "+r"(a[i][3])::"memory");
+}
 /// Before the first wgmma of a batch that uses registers written since the last one.
 __device__ inline void beginWgmma() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
