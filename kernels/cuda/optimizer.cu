@@ -80,10 +80,10 @@ template <bool kSquare> __global__ void partialSumKernel(double* partial, const 
 }
 
 // Second pass: one block.
-__global__ void finalSumKernel(double* out, const double* partial) {
+__global__ void finalSumKernel(double* out, const double* partial, int count) {
     __shared__ double parts[kWarp];
     double sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(kSumScratch); i += static_cast<int>(kThreads))
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(kThreads))
         sum += partial[i];
     sum = blockSum(sum, parts);
     if (threadIdx.x == 0)
@@ -93,8 +93,10 @@ __global__ void finalSumKernel(double* out, const double* partial) {
 template <bool kSquare>
 void sumOf(const char* name, double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream) {
     const std::int64_t fours = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 ? size / 4 : 0;
-    launch(name, partialSumKernel<kSquare>, dim3(static_cast<unsigned>(kSumScratch)), kThreads, 0, stream, scratch, x, size, fours);
-    launch(name, finalSumKernel, dim3(1), kThreads, 0, stream, out, scratch);
+    const std::int64_t wanted = size / (4 * kThreads) + 1;
+    const auto blocks = static_cast<unsigned>(wanted < kSumScratch ? wanted : kSumScratch);
+    launch(name, partialSumKernel<kSquare>, dim3(blocks), kThreads, 0, stream, scratch, x, size, fours);
+    launch(name, finalSumKernel, dim3(1), kThreads, 0, stream, out, scratch, blocks);
 }
 
 // One block: looked at only when a step went wrong.
