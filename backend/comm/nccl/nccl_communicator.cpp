@@ -2,6 +2,9 @@
 // NCCL without blocking calls: whatever it does in the background is polled for and given up after a time-out, so that a dead
 // peer ends in an error that names the call, and not in a rank that hangs for ever.
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -133,7 +136,9 @@ private:
     void checkPeer(int peer, const char* call) const { check(peer >= 0 && peer < m_size, call, "there is no such rank"); }
     void checkOpen(const char* call) const { check(m_comm != nullptr, call, "the communicator was aborted before"); }
     [[nodiscard]] std::string seconds() const {
-        return std::to_string(static_cast<double>(m_options.timeout.count()) / 1000.0).substr(0, 6) + " s";
+        std::array<char, 32> text{};
+        std::snprintf(text.data(), text.size(), "%g s", static_cast<double>(m_options.timeout.count()) / 1000.0);
+        return text.data();
     }
 
     // constant after construction
@@ -172,14 +177,19 @@ void NcclCommunicator::settleIn(ncclComm_t comm, ncclResult_t status, const char
 std::unique_ptr<DeviceCommunicator> NcclCommunicator::split(int colour, int key, std::string axis) {
     checkOpen("split");
     ncclConfig_t config = notBlocking();
-    ncclComm_t part = nullptr;
-    const auto deadline = Clock::now() + m_options.timeout;
-    settleIn(m_comm, ncclCommSplit(m_comm, colour, key, &part, &config), "ncclCommSplit", deadline);
     auto made = std::make_unique<NcclCommunicator>(0, 0, std::move(axis), m_options);
-    made->m_comm = part;
-    made->settleIn(part, ncclInProgress, "ncclCommSplit", deadline);
-    made->settle(ncclCommUserRank(part, &made->m_rank), "ncclCommUserRank");
-    made->settle(ncclCommCount(part, &made->m_size), "ncclCommCount");
+    const auto deadline = Clock::now() + m_options.timeout;
+    settleIn(m_comm, ncclCommSplit(m_comm, colour, key, &made->m_comm, &config), "ncclCommSplit", deadline);
+    // NCCL may write the new handle from its own thread, a moment after the parent is ready.
+    for (Backoff backoff; std::atomic_ref(made->m_comm).load() == nullptr; backoff.pause()) {
+        settleIn(m_comm, ncclInProgress, "ncclCommSplit", deadline);
+        if (Clock::now() > deadline) {
+            giveUp("ncclCommSplit", "no part was made after " + seconds());
+        }
+    }
+    made->settleIn(made->m_comm, ncclInProgress, "ncclCommSplit", deadline);
+    made->settle(ncclCommUserRank(made->m_comm, &made->m_rank), "ncclCommUserRank");
+    made->settle(ncclCommCount(made->m_comm, &made->m_size), "ncclCommCount");
     return made;
 }
 
@@ -226,7 +236,8 @@ void NcclCommunicator::wait(const Stream& stream) {
             status = asked;
         }
         if (status != ncclSuccess && status != ncclInProgress) {
-            giveUp(m_trail.oldestUnfinished(), ncclGetErrorString(status));
+            const std::string op = m_trail.oldestUnfinished();
+            giveUp(op.empty() ? "wait" : op, ncclGetErrorString(status));
         }
         if (Clock::now() > deadline) {
             const std::string op = m_trail.oldestUnfinished();
@@ -240,7 +251,8 @@ void NcclCommunicator::wait(const Stream& stream) {
 
 void NcclCommunicator::abort() {
     if (m_comm != nullptr) {
-        ncclCommAbort(std::exchange(m_comm, nullptr));
+        ncclCommAbort(m_comm); // waits for what NCCL does in the background, which may write m_comm once more
+        m_comm = nullptr;
     }
 }
 
@@ -257,7 +269,8 @@ void NcclCommunicator::close() {
         }
     }
     if (status == ncclSuccess) {
-        ncclCommDestroy(std::exchange(m_comm, nullptr));
+        ncclCommDestroy(m_comm);
+        m_comm = nullptr;
     } else {
         abort();
     }
