@@ -124,9 +124,12 @@ private:
         const std::int64_t heads = 3 * batch.H;
         const auto q = tensor(*graph, kQ, "q", batch, heads), k = tensor(*graph, kK, "k", batch, heads),
                    v = tensor(*graph, kV, "v", batch, heads);
-        const auto [out, lse] = graph->sdpa(
-            q, k, v,
-            fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(true).set_causal_mask(true).set_attn_scale(scale));
+        const auto [out, lse] = graph->sdpa(q, k, v,
+                                            fe::graph::SDPA_attributes()
+                                                .set_name("attention")
+                                                .set_generate_stats(true)
+                                                .set_causal_mask(true)
+                                                .set_attn_scale(scale));
         asOutput(out, kOut, batch, batch.H);
         lse->set_output(true).set_uid(kStats).set_data_type(fe::DataType_t::FLOAT);
         check(graph->build(m_handle, {fe::HeurMode_t::A}), "planning the forward");

@@ -9,8 +9,8 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-/// A matrix in shared memory as wgmma is told of it: address, the distance of 64-column panels (`leading`) and of groups of 8 rows, in
-/// bytes, swizzle of 128 bytes. PTX, "Matrix Descriptor Format".
+/// A matrix in shared memory as wgmma is told of it: address, the distance of 64-column panels (`leading`) and of groups of 8
+/// rows, in bytes, swizzle of 128 bytes. PTX, "Matrix Descriptor Format".
 __device__ inline std::uint64_t descriptorOf(const unsigned char* at, int leading) {
     constexpr std::uint64_t kGroupBytes = 1024, kSwizzle128 = 1;
     return static_cast<std::uint64_t>((sharedAddress(at) & 0x3FFFFU) >> 4) | static_cast<std::uint64_t>(leading >> 4) << 16 |
@@ -72,7 +72,8 @@ struct WgmmaEngine {
 #pragma unroll
         for (int k = 0; k < kK; k += 16) {
             const int step = k % 64 * 2;
-            wgmmaTiles(c, descriptorOf(pieceOf(a, aRow, k / 64 * 64) + step, 16), descriptorOf(pieceOf(b, 0, k / 64 * 64) + step, 16));
+            wgmmaTiles(c, descriptorOf(pieceOf(a, aRow, k / 64 * 64) + step, 16),
+                       descriptorOf(pieceOf(b, 0, k / 64 * 64) + step, 16));
         }
         finishWgmma();
         pin(c);

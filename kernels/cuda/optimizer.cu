@@ -18,7 +18,8 @@ __device__ float updated(float parameter, float& first, float& second, float gra
     return parameter - (step.rate * step.decay * parameter + step.rate * update);
 }
 
-// One block a chunk. `isVector`: all buffers are aligned, so that a chunk's elements from the next multiple of 4 on go four at once.
+// One block a chunk. `isVector`: all buffers are aligned, so that a chunk's elements from the next multiple of 4 on go four at
+// once.
 __global__ void adamwKernel(float* parameters, Bf16* working, float* first, float* second, const float* gradients,
                             const AdamWChunk* chunks, AdamWGroups groups, bool isVector) {
     const AdamWChunk chunk = chunks[blockIdx.x];
@@ -117,8 +118,8 @@ __global__ void countNonFiniteKernel(std::int32_t* out, const Bf16* x, std::int6
 void adamw(float* parameters, Bf16* working, float* first, float* second, const float* gradients, const AdamWChunk* chunks,
            std::int64_t count, const AdamWGroups& groups, const Stream& stream) {
     bool isVector = reinterpret_cast<std::uintptr_t>(working) % 8 == 0;
-    for (const float* buffer : {static_cast<const float*>(parameters), static_cast<const float*>(first),
-                                static_cast<const float*>(second), gradients})
+    for (const float* buffer :
+         {static_cast<const float*>(parameters), static_cast<const float*>(first), static_cast<const float*>(second), gradients})
         isVector = isVector && reinterpret_cast<std::uintptr_t>(buffer) % 16 == 0;
     if (count > 0)
         launch("adamw", adamwKernel, dim3(static_cast<unsigned>(count)), kThreads, 0, stream, parameters, working, first, second,

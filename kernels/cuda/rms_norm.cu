@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A group of threads works on a row: a warp up to C = 1024, else a block. Each thread holds its columns (kHeld times 8) in registers.
+// A group of threads works on a row: a warp up to C = 1024, else a block. Each thread holds its columns (kHeld times 8) in
+// registers.
 #include "rows.cuh"
 #include "telehelm/kernels/cuda/ops.h"
 
@@ -7,15 +8,15 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-constexpr int kHeld = 4;               // times 8 columns of a thread
+constexpr int kHeld = 4;                  // times 8 columns of a thread
 constexpr int kLongest = kHeld * 8 * 512; // columns
-constexpr int kNormBlocks = 256;       // of the backward at most; how many depends on the shape alone, so the order of sums does
+constexpr int kNormBlocks = 256; // of the backward at most; how many depends on the shape alone, so the order of sums does
 constexpr unsigned kWarpRowThreads = 256;
 
 /// How a launch shares its rows.
 struct RowPlan {
-    unsigned threads;  // of a block
-    bool blockPerRow;  // else a warp
+    unsigned threads; // of a block
+    bool blockPerRow; // else a warp
     [[nodiscard]] std::int64_t rowsAtOnce() const { return blockPerRow ? 1 : threads / kWarp; }
 };
 
@@ -48,8 +49,8 @@ template <bool kBlockPerRow> __device__ inline Place<kBlockPerRow> placeOf() {
 }
 
 template <bool kBlockPerRow, bool kAdd>
-__global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N, int C,
-                                     float epsilon) {
+__global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N,
+                                     int C, float epsilon) {
     __shared__ float parts[kWarp];
     const auto place = placeOf<kBlockPerRow>();
     const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * place.groups + place.group;
@@ -132,7 +133,8 @@ __global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* resi
             store8(dX + row * C + c * 8, out);
         }
     }
-    float* const sums = kBlockPerRow ? partial + static_cast<std::int64_t>(blockIdx.x) * C : reinterpret_cast<float*>(sharedMemory());
+    float* const sums =
+        kBlockPerRow ? partial + static_cast<std::int64_t>(blockIdx.x) * C : reinterpret_cast<float*>(sharedMemory());
     for (int group = 0; group < place.groups; ++group) { // in order
         if (group == place.group) {
 #pragma unroll
@@ -172,14 +174,14 @@ __global__ void addPartialsKernel(float* dWeight, const float* partial, int rows
 }
 
 template <bool kAdd>
-void normForward(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, std::int64_t N, std::int64_t C,
-                 float epsilon, const Stream& stream) {
+void normForward(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, std::int64_t N,
+                 std::int64_t C, float epsilon, const Stream& stream) {
     const RowPlan plan = planOf(C);
     if (N == 0)
         return;
     const dim3 grid(static_cast<unsigned>((N + plan.rowsAtOnce() - 1) / plan.rowsAtOnce()));
-    launch("rmsNormForward", plan.blockPerRow ? rmsNormForwardKernel<true, kAdd> : rmsNormForwardKernel<false, kAdd>, grid, plan.threads,
-           0, stream, out, r, sum, x, delta, weight, N, C, epsilon);
+    launch("rmsNormForward", plan.blockPerRow ? rmsNormForwardKernel<true, kAdd> : rmsNormForwardKernel<false, kAdd>, grid,
+           plan.threads, 0, stream, out, r, sum, x, delta, weight, N, C, epsilon);
 }
 
 } // namespace

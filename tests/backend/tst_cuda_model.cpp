@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine on a device against the CPU's: loss, every gradient tensor, training, resume, parts of a pipeline, tensor ranks. Built twice, for a
-// device and over the kernels' own sources on the host (tst_cuda_model_on_host), where sizes and steps are few: it is slow there.
+// The engine on a device against the CPU's: loss, every gradient tensor, training, resume, parts of a pipeline, tensor ranks.
+// Built twice, for a device and over the kernels' own sources on the host (tst_cuda_model_on_host), where sizes and steps are
+// few: it is slow there.
 #include <QtTest>
 
 #include <algorithm>
@@ -48,8 +49,8 @@ void fillParameters(Model& model, Random& random) {
     const auto noise = random.normals<float>(static_cast<std::int64_t>(model.parameters().size()), 0.08);
     for (const ParameterInfo& info : model.layout())
         for (std::int64_t i = info.offset; i < info.offset + info.size; ++i)
-            model.parameters()[static_cast<std::size_t>(i)] =
-                kernels::cuda::toFloat(kernels::cuda::toBf16(noise[static_cast<std::size_t>(i)] + (info.shape.size() == 1 ? 1.0F : 0.0F)));
+            model.parameters()[static_cast<std::size_t>(i)] = kernels::cuda::toFloat(
+                kernels::cuda::toBf16(noise[static_cast<std::size_t>(i)] + (info.shape.size() == 1 ? 1.0F : 0.0F)));
     model.takeParameters();
 }
 
@@ -140,7 +141,8 @@ void TestCudaModel::matchesTheCpu() {
     copyParameters(*onCpu, *onDevice);
     for (const std::int64_t sequences : {2, 1}) { // gradients are added to; the second finds what the first left in the arena
         const auto inputs = tokens(shape, sequences), targets = tokens(shape, sequences);
-        const double nats = onDevice->trainMicroBatch(inputs, targets, 0.3F), expected = onCpu->trainMicroBatch(inputs, targets, 0.3F);
+        const double nats = onDevice->trainMicroBatch(inputs, targets, 0.3F),
+                     expected = onCpu->trainMicroBatch(inputs, targets, 0.3F);
         QVERIFY2(std::abs(nats - expected) <= 3e-3 * expected, qPrintable(QString("%1 %2").arg(nats).arg(expected)));
     }
     compareGradients(*onDevice, *onCpu);
@@ -194,7 +196,8 @@ void TestCudaModel::stagesOfAPipeline() {
     const auto whole = makeCudaModel(shape, 1, {}, options());
     fillParameters(*whole, m_random);
     const auto stage = [&](int index) {
-        ParallelShape parallel{.pipeline = 2, .stage = index, .chunks = {{index, 1}}, .hasEmbedding = index == 0, .hasHead = index == 1};
+        ParallelShape parallel{
+            .pipeline = 2, .stage = index, .chunks = {{index, 1}}, .hasEmbedding = index == 0, .hasHead = index == 1};
         auto model = makeCudaModel(shape, 1, {.parallel = parallel, .inFlight = {2}}, options());
         const std::int64_t from = index == 0 ? 0 : whole->layout()[7].offset; // behind embedding and six weights of a layer
         const auto size = static_cast<std::int64_t>(model->layout().back().offset + model->layout().back().size);
@@ -250,8 +253,7 @@ void TestCudaModel::tensorRanks() {
         const auto own = comm::makeStagedCommunicator(*communicators[at], "tensor");
         CudaOptions with = options();
         with.tensor = own.get();
-        const auto model =
-            makeCudaModel(shape, 1, {.parallel = {.tensor = 2, .tensorRank = index, .sequence = sequence}}, with);
+        const auto model = makeCudaModel(shape, 1, {.parallel = {.tensor = 2, .tensorRank = index, .sequence = sequence}}, with);
         for (std::size_t i = 0; i < model->layout().size(); ++i) {
             const ParameterInfo& info = model->layout()[i];
             for (std::int64_t j = 0; j < info.size; ++j)
@@ -330,7 +332,8 @@ void TestCudaModel::dataRanks() {
     std::thread other(rank, 1);
     rank(0);
     other.join();
-    QVERIFY2(std::abs(squares[0] + squares[1] - expected) < 1e-5 * expected, qPrintable(QString::number(squares[0] + squares[1])));
+    QVERIFY2(std::abs(squares[0] + squares[1] - expected) < 1e-5 * expected,
+             qPrintable(QString::number(squares[0] + squares[1])));
     QVERIFY(squares[0] > 0 && squares[1] > 0);
     QVERIFY(parameters[0] == parameters[1]);
     QVERIFY(again[0] == parameters[0] && again[1] == parameters[0]);

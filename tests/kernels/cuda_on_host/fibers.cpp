@@ -162,7 +162,8 @@ void runBlock(Block& b, const char* name) {
             releaseBarrierIfAllCame(b);
         }
         if (b.progress == before && b.alive > 0) {
-            b.failure = std::make_exception_ptr(std::logic_error(std::string(name) + ": some threads wait for others that never come"));
+            b.failure =
+                std::make_exception_ptr(std::logic_error(std::string(name) + ": some threads wait for others that never come"));
             abandon(b);
         }
     }
