@@ -416,7 +416,7 @@ JobId Session::fetchSeries(ipc::SeriesQuery query) {
 
 JobId Session::fetchSeriesList(ipc::AttemptKey key, QString glob) {
     return d->ask<std::vector<ipc::SeriesInfo>>(
-        [key, pattern = glob.toStdString()](ipc::ControlApi& api) { return api.listSeries(key, pattern); }, &Session::seriesListFetched);
+        [key, pattern = glob.toStdString()](ipc::ControlApi& api) { return ipc::listAllSeries(api, key, pattern); }, &Session::seriesListFetched);
 }
 
 JobId Session::fetchCheckpoints(QString run) {

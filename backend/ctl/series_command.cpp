@@ -47,7 +47,7 @@ Json segmentJson(const ipc::SeriesSegment& segment, bool raw) {
 }
 
 int listSeries(const Call& call, Connected& daemon, const SeriesArguments& arguments) {
-    const auto list = daemon.api->listSeries({arguments.run, arguments.attempt}, "*");
+    const auto list = ipc::listAllSeries(*daemon.api, {arguments.run, arguments.attempt}, "*");
     if (!list)
         return complain(call, list.error());
     if (call.common.json) {

@@ -31,6 +31,8 @@ Result<void> Daemon::start() {
     if (!store)
         return tl::unexpected(store.error());
     m_store = std::move(*store);
+    for (const std::string& notice : m_store->notices())
+        spdlog::error("{}", notice);
     auto live = ipc::makeLivePublisher(m_options.liveEndpoint, m_epoch);
     if (!live)
         return tl::unexpected(live.error());

@@ -63,7 +63,8 @@ public:
     Result<std::vector<ipc::Event>> listEvents(const ipc::EventQuery& query) override;
     Result<ipc::Event> addNote(const ipc::Event& note) override;
     Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string& run) override;
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey& key, const std::string& glob) override;
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery& query) override;
+    Result<ipc::LineageInfo> lineage(const std::string& run) override;
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override;
     Result<void> watch(const std::string& run, const std::function<bool(ipc::WatchUpdate&&)>& sink) override;
     Result<void> shutdown(bool stopJobs) override;

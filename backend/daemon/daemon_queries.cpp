@@ -111,13 +111,22 @@ Result<std::vector<CheckpointInfo>> Daemon::listCheckpoints(const std::string& r
     return m_shelf->list(run, runDir(run) / "checkpoints");
 }
 
-Result<std::vector<SeriesInfo>> Daemon::listSeries(const AttemptKey& key, const std::string& glob) {
+Result<SeriesPage> Daemon::listSeries(const SeriesListQuery& query) {
     {
         const std::lock_guard lock(m_mutex);
-        if (!findRun(key.run))
-            return tl::unexpected(unknownRun(key.run));
+        if (!findRun(query.key.run))
+            return tl::unexpected(unknownRun(query.key.run));
     }
-    return m_store->listSeries(key, glob);
+    return m_store->listSeries(query);
+}
+
+Result<LineageInfo> Daemon::lineage(const std::string& run) {
+    {
+        const std::lock_guard lock(m_mutex);
+        if (!findRun(run))
+            return tl::unexpected(unknownRun(run));
+    }
+    return m_store->lineage(run);
 }
 
 Result<void> Daemon::querySeries(const SeriesQuery& query, const std::function<bool(SeriesSegment&&)>& sink) {
@@ -125,6 +134,9 @@ Result<void> Daemon::querySeries(const SeriesQuery& query, const std::function<b
         const std::lock_guard lock(m_mutex);
         if (!findRun(query.key.run))
             return tl::unexpected(unknownRun(query.key.run));
+        for (const AttemptKey& key : query.also)
+            if (!findRun(key.run))
+                return tl::unexpected(unknownRun(key.run));
     }
     if (!(query.smoothing >= 0 && query.smoothing < 1))
         return fail(ErrorCode::InvalidArgument, "the smoothing weight is at least 0 and below 1", "telehelmd");

@@ -6,6 +6,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/check_command.h"
 #include "daemon/daemon.h"
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
@@ -85,6 +86,8 @@ int main(int argc, char** argv) {
     app.footer("Examples:\n  telehelmd                                   serve ~/.local/state/telehelm\n"
                "  telehelmd --state-dir /data/telehelm        keep everything elsewhere\n"
                "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)\n"
+               "  telehelmd check                             is everything that was stored still there? (beside a daemon, too)\n"
+               "  telehelmd check --repair                    make again what can be made again (the daemon must be stopped)\n"
                "Exit status: 0 stopped, 1 cannot serve (says why), 2 wrong use.");
     Arguments arguments;
     app.add_option("--state-dir", arguments.stateDir, "Folder for the store, runs and checkpoints")->capture_default_str();
@@ -93,6 +96,18 @@ int main(int argc, char** argv) {
     app.add_option("--link", arguments.link, "ZeroMQ endpoint for trainers; port *: any")->capture_default_str();
     bool isForeground = true;
     app.add_flag("--foreground", isForeground, "Stay in the foreground (always so; for scripts that say it)");
+    daemon::CheckArguments check;
+    auto* checkCommand = app.add_subcommand(
+        "check", "Look the store over: checksums of every chunk, every summary against its points, the log, the count of points that were\n"
+                 "acknowledged. Names each damage with run, attempt, series, level, chunk and points lost. Only reads, and may run\n"
+                 "while a daemon serves.");
+    std::string checkDir;
+    checkCommand->add_option("--state-dir", checkDir, "Folder of the store (as telehelmd's)");
+    checkCommand->add_flag("--repair", check.repair,
+                           "Make damaged summaries again from the points, note points that are lost so that they are known, keep what was\n"
+                           "damaged in the table `damaged`. Deletes no point. The daemon must be stopped");
+    checkCommand->add_flag("--json", check.json, "One JSON object a damage, then one with the sums");
+    checkCommand->footer("Exit status: 0 whole, or all damage is mended or noted; 1 damaged (each line says where); 2 wrong use; 3 cannot be checked.");
     app.set_version_flag("--version", std::string("telehelmd ") + daemon::kVersion);
     try {
         app.parse(argc, argv);
@@ -104,6 +119,11 @@ int main(int argc, char** argv) {
     }
     arguments.isControlGiven = control->count() > 0;
     arguments.isLiveGiven = live->count() > 0;
+
+    if (checkCommand->parsed()) {
+        check.stateDir = checkDir.empty() ? arguments.stateDir : checkDir;
+        return daemon::runCheck(check, std::cout, std::cerr);
+    }
 
     spdlog::set_default_logger(spdlog::stderr_color_mt("telehelmd"));
     spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");

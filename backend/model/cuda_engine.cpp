@@ -66,8 +66,8 @@ void checkCudaShape(const config::ModelConfig& shape, int tensorRanks) {
 CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch, const Placement& placement,
                        const CudaOptions& options)
     : m_shape(shape), m_parallel(placement.parallel), m_slots(placement.inFlight), m_recompute(placement.recompute),
-      m_records(ready(shape, microBatch, placement, options).graphs), m_dataRanks(options.dataRanks), m_B(microBatch), m_T(shape.contextLength),
-      m_C(shape.hiddenSize), m_H(shape.attentionHeads), m_F(shape.ffnHiddenSize), m_V(shape.vocabSize),
+      m_records(ready(shape, microBatch, placement, options).graphs), m_dataRanks(options.dataRanks), m_B(microBatch),
+      m_T(shape.contextLength), m_C(shape.hiddenSize), m_H(shape.attentionHeads), m_F(shape.ffnHiddenSize), m_V(shape.vocabSize),
       m_ownC(m_C / m_parallel.tensor), m_ownH(m_H / m_parallel.tensor), m_ownF(m_F / m_parallel.tensor),
       m_ownV(m_V / m_parallel.tensor), m_ownTokens{m_ownV * m_parallel.tensorRank, m_ownV},
       m_rowParts(m_parallel.tensor > 1 && m_parallel.sequence ? m_parallel.tensor : 1),
@@ -244,10 +244,12 @@ void CudaEngine::planScratch() {
 void CudaEngine::initialise(std::uint64_t seed) {
     m_hostParameters.assign(static_cast<std::size_t>(m_parameterCount), 0.0F);
     kernels::runTeam(kernels::availableThreads(), [&](const kernels::Worker& worker) {
-        for (std::size_t i = static_cast<std::size_t>(worker.index); i < m_layout.size(); i += static_cast<std::size_t>(worker.count)) {
+        for (std::size_t i = static_cast<std::size_t>(worker.index); i < m_layout.size();
+             i += static_cast<std::size_t>(worker.count)) {
             const ParameterInfo& info = m_layout[i];
-            initialiseWeight(std::span(m_hostParameters).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size)),
-                             info, m_shape, seed);
+            initialiseWeight(
+                std::span(m_hostParameters).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size)),
+                info, m_shape, seed);
         }
     });
     m_parametersMoved = false;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The transformer on a device, hand-written like the CPU's (transformer.h) and with its letters: all work is in one stream's order, so what
-// threads and barriers are there is nothing here. The micro-batch's forward and backward are recorded as graphs at their second call.
-// Private to the engine's sources.
+// The transformer on a device, hand-written like the CPU's (transformer.h) and with its letters: all work is in one stream's
+// order, so what threads and barriers are there is nothing here. The micro-batch's forward and backward are recorded as graphs at
+// their second call. Private to the engine's sources.
 #pragma once
 
 #include <map>
@@ -170,22 +170,22 @@ private:
     std::map<GraphKey, Recorded> m_graphs;
     std::function<void()> m_onBackward;
 
-    std::vector<std::vector<Part>> m_parts; // chunk, slot
-    LayerActivations m_shared{};            // what all layers share under recomputation
-    const Part* m_last = nullptr;           // what ran last
-    bool m_lastHadHead = false;             // it made a loss
-    std::int32_t *m_inputs, *m_targets;     // B, T
-    float *m_cos, *m_sin;                   // T, D/2
-    Bf16* m_normed = nullptr;               // M, C
-    float *m_r, *m_nats;                    // M; N
-    Bf16* m_logits;                         // rows at once, V'; become their own gradient
-    float* m_rowFacts;                      // 3, rows at once: largest logit, sum of exponentials, target's logit
-    Bf16 *m_dX, *m_dMiddle, *m_dNormed;     // M, C
-    Bf16* m_dAttention;                     // N, C'
-    Bf16* m_dQkv;                           // N, 3C'
-    Bf16* m_dAct;                           // N, F'
+    std::vector<std::vector<Part>> m_parts;           // chunk, slot
+    LayerActivations m_shared{};                      // what all layers share under recomputation
+    const Part* m_last = nullptr;                     // what ran last
+    bool m_lastHadHead = false;                       // it made a loss
+    std::int32_t *m_inputs, *m_targets;               // B, T
+    float *m_cos, *m_sin;                             // T, D/2
+    Bf16* m_normed = nullptr;                         // M, C
+    float *m_r, *m_nats;                              // M; N
+    Bf16* m_logits;                                   // rows at once, V'; become their own gradient
+    float* m_rowFacts;                                // 3, rows at once: largest logit, sum of exponentials, target's logit
+    Bf16 *m_dX, *m_dMiddle, *m_dNormed;               // M, C
+    Bf16* m_dAttention;                               // N, C'
+    Bf16* m_dQkv;                                     // N, 3C'
+    Bf16* m_dAct;                                     // N, F'
     Bf16 *m_all, *m_allX, *m_allMiddle, *m_allNormed; // N, C   sequence parallel: gathered rows, or rows to be summed
-    float* m_staging;                       // M, C   between bf16 here and fp32 on the host
+    float* m_staging;                                 // M, C   between bf16 here and fp32 on the host
     std::byte *m_attentionScratch, *m_normScratch;
     double *m_sum, *m_sumScratch;
     std::int32_t* m_count;
@@ -198,7 +198,8 @@ private:
 };
 
 /// Records at the second call and launches from then on; the first call runs as it is.
-template <typename Work> void CudaEngine::play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work) {
+template <typename Work>
+void CudaEngine::play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work) {
     Recorded& own = m_graphs[{turn, part.chunk, part.slot, sequences, gradScale}];
     if (!m_records || !own.ranOnce) {
         own.ranOnce = true;

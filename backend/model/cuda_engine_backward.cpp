@@ -21,7 +21,8 @@ void CudaEngine::trainHead(const Part& part, std::int64_t N, float gradScale) {
             cuda::crossEntropyForwardBackward(m_nats + from, logits, m_targets + from, gradScale, m_stream);
         } else {
             splitLoss(logits, from);
-            cuda::vocabGradient(logits, m_rowFacts, m_rowFacts + m_headRows, m_targets + from, m_ownTokens.first, gradScale, m_stream);
+            cuda::vocabGradient(logits, m_rowFacts, m_rowFacts + m_headRows, m_targets + from, m_ownTokens.first, gradScale,
+                                m_stream);
         }
         m_gemm.backwardInput(dNormed + from * m_C, m_logits, weight(m_head), shape, m_outputMult, m_stream);
         m_gemm.backwardWeight(gradient(m_head), m_logits, normed + from * m_C, shape, m_outputMult, m_stream);
@@ -39,7 +40,8 @@ void CudaEngine::backward(const Part& part, std::int64_t sequences) {
         backwardLayer(part, layer, sequences);
     }
     if (part.begins)
-        cuda::embeddingBackward(gradient(m_embedding), gather(m_dX, m_allX, N), m_inputs, m_ownTokens, N, m_C, m_inputMult, m_stream);
+        cuda::embeddingBackward(gradient(m_embedding), gather(m_dX, m_allX, N), m_inputs, m_ownTokens, N, m_C, m_inputMult,
+                                m_stream);
 }
 
 /// What the layers share holds another layer's values.
@@ -98,7 +100,8 @@ void CudaEngine::normBackward(Bf16* dX, std::int64_t norm, const Bf16* residual,
     cuda::rmsNormBackward(dX, gradient(norm), residual, m_dNormed, x, weight(norm), r, ownRows(N), m_C, m_normScratch, m_stream);
 }
 
-void CudaEngine::addWeightGradient(std::int64_t matrix, const Bf16* dY, const Bf16* x, std::int64_t N, std::int64_t I, std::int64_t O) {
+void CudaEngine::addWeightGradient(std::int64_t matrix, const Bf16* dY, const Bf16* x, std::int64_t N, std::int64_t I,
+                                   std::int64_t O) {
     m_gemm.backwardWeight(gradient(matrix), dY, x, {N, I, O}, 1, m_stream);
 }
 

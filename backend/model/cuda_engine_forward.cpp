@@ -58,7 +58,8 @@ void CudaEngine::forwardLayer(const Part& part, std::size_t layer, std::int64_t 
 }
 
 /// out = residual + x Wᵀ, where W's inputs are split over the tensor ranks. With one rank the product adds the residual itself.
-void CudaEngine::project(Bf16* out, const Bf16* residual, const Bf16* x, std::int64_t matrix, std::int64_t N, std::int64_t inputs) {
+void CudaEngine::project(Bf16* out, const Bf16* residual, const Bf16* x, std::int64_t matrix, std::int64_t N,
+                         std::int64_t inputs) {
     if (m_rowParts > 1) {
         m_gemm.forward(m_all, x, weight(matrix), nullptr, {N, inputs, m_C}, 1, m_stream);
         sumRows(m_all, out, N);
@@ -89,7 +90,8 @@ void CudaEngine::evaluateHead(const Part& part, std::int64_t N) {
     }
 }
 
-/// The loss of rows whose logits are split over the tensor ranks; leaves the largest logits and the sums of all ranks in m_rowFacts.
+/// The loss of rows whose logits are split over the tensor ranks; leaves the largest logits and the sums of all ranks in
+/// m_rowFacts.
 void CudaEngine::splitLoss(const cuda::Logits& logits, std::int64_t from) {
     float *largest = m_rowFacts, *sums = m_rowFacts + m_headRows, *target = sums + logits.N; // the last two lie together
     const auto count = static_cast<std::size_t>(logits.N);

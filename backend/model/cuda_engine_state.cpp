@@ -99,8 +99,8 @@ void CudaEngine::adamw(std::span<const Update> updates) {
         m_stream.synchronize();
     }
     cuda::adamw(m_parameters.as<float>() + m_momentsFrom, m_weights.as<Bf16>() + m_momentsFrom, m_first.as<float>(),
-                m_second.as<float>(), m_gradients.as<float>() + m_momentsFrom, m_chunks.as<cuda::AdamWChunk>(), std::ssize(m_chunkList),
-                groups, m_stream);
+                m_second.as<float>(), m_gradients.as<float>() + m_momentsFrom, m_chunks.as<cuda::AdamWChunk>(),
+                std::ssize(m_chunkList), groups, m_stream);
     m_parametersMoved = true;
 }
 
@@ -167,7 +167,8 @@ std::vector<TensorView> CudaEngine::lastForward() const {
         add(prefix + "attention.out", layer.middle, M * m_C);
         if (isKept) {
             add(prefix + "ffn.norm", layer.normed2, M * m_C);
-            add(prefix + "ffn.gate_up", layer.act, N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+            add(prefix + "ffn.gate_up", layer.act,
+                N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
         }
     }
     add(prefixOf(first + static_cast<std::int64_t>(m_last->layers.size()) - 1) + "ffn.down", m_last->output, M * m_C);

@@ -11,8 +11,8 @@
 
 namespace telehelm::model {
 
-/// Plan with reserve(), then allocate() once; the pointers given to reserve() then point into the block. They must stay where they
-/// are until then.
+/// Plan with reserve(), then allocate() once; the pointers given to reserve() then point into the block. They must stay where
+/// they are until then.
 class DeviceArena {
 public:
     template <typename T> void reserve(T*& pointer, std::int64_t count) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flat fp32 buffers of a model that lives on a device: master weights, gradients and Adam's moments. The optimizer works on them
-// there; checkpoints, resharding and communicators of the host go through download and upload.
+// The flat fp32 buffers of a model that lives on a device: master weights, gradients and Adam's moments. The optimizer works on
+// them there; checkpoints, resharding and communicators of the host go through download and upload.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ public:
     };
     virtual ~DeviceState() = default;
 
-    /// Elements that one data rank owns: parameters and gradients have room for data ranks times that (CudaOptions::dataRanks), zeros
-    /// behind the model's last weight.
+    /// Elements that one data rank owns: parameters and gradients have room for data ranks times that (CudaOptions::dataRanks),
+    /// zeros behind the model's last weight.
     [[nodiscard]] virtual std::int64_t shardSize() const = 0;
     /// Once, before the moments are used: zeroed, for elements [from, to) alone.
     virtual void makeMoments(std::int64_t from, std::int64_t to) = 0;
@@ -33,7 +33,8 @@ public:
     /// AdamW on the master weights; the bf16 weights that the kernels read follow.
     virtual void adamw(std::span<const Update> updates) = 0;
 
-    /// Between a buffer's elements from `from` on and the host. Both synchronize; after uploading parameters the kernels read them.
+    /// Between a buffer's elements from `from` on and the host. Both synchronize; after uploading parameters the kernels read
+    /// them.
     virtual void download(Buffer buffer, std::int64_t from, std::span<float> host) = 0;
     virtual void upload(Buffer buffer, std::int64_t from, std::span<const float> host) = 0;
 

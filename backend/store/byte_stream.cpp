@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/byte_stream.h"
 
+#include <xxhash.h>
+
 namespace telehelm::store {
 
 void putVarint(std::string& out, std::uint64_t value) {
@@ -24,6 +26,8 @@ void putPlanes(std::string& out, std::span<const std::uint64_t> values) {
         for (std::size_t i = 0; i < values.size(); ++i)
             plane[i] = static_cast<char>(values[i] >> shift);
 }
+
+std::uint64_t checksum(std::string_view bytes) { return XXH64(bytes.data(), bytes.size(), 0); }
 
 void ByteReader::need(std::size_t bytes) const {
     if (m_bytes.size() - m_at < bytes)

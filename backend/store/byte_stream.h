@@ -25,6 +25,8 @@ void putFixed64(std::string& out, std::uint64_t value);     // little endian
 /// Eight planes of bytes, lowest first: bytes that change little stand side by side.
 void putPlanes(std::string& out, std::span<const std::uint64_t> values);
 
+[[nodiscard]] std::uint64_t checksum(std::string_view bytes);   // XXH64, seed 0
+
 /// Reads what the put functions wrote; throws DamagedBlob past the end.
 class ByteReader {
 public:
@@ -34,6 +36,7 @@ public:
     std::uint8_t byte();
     void planes(std::span<std::uint64_t> out);
     [[nodiscard]] std::string_view rest() const { return m_bytes.substr(m_at); }
+    [[nodiscard]] std::size_t left() const { return m_bytes.size() - m_at; }
     [[nodiscard]] bool atEnd() const { return m_at == m_bytes.size(); }
 
 private:

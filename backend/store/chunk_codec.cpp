@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/chunk_codec.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -17,6 +18,8 @@ using ipc::Bucket;
 using ipc::Point;
 
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersionWithCounts = 2; // 'B': counts in a column of their own
+constexpr std::uint8_t kLogVersion = 2;        // 'L': indices and a checksum
 constexpr std::uint8_t kKindPoints = 'P', kKindBuckets = 'B', kKindLog = 'L';
 constexpr int kCompression = 1; // noise does not shrink further at higher levels, and ingest wants the time
 constexpr std::size_t kMaxItems = 1 << 20;
@@ -94,24 +97,31 @@ void getReals(ByteReader& in, std::span<Item> items, Set set, std::vector<std::u
         set(items[i], real(scratch[i]));
 }
 
-std::string frame(std::uint8_t kind, std::size_t items, const std::string& columns) {
+std::string frame(std::uint8_t version, std::uint8_t kind, std::size_t items, const std::string& columns) {
     std::string out;
-    out.push_back(static_cast<char>(kVersion));
+    out.push_back(static_cast<char>(version));
     out.push_back(static_cast<char>(kind));
     putVarint(out, items);
     out += compress(columns);
     return out;
 }
 
-std::size_t openFrame(ByteReader& in, std::uint8_t kind) {
-    if (const std::uint8_t version = in.byte(); version != kVersion)
-        throw DamagedBlob("unknown version " + std::to_string(version));
+struct FrameHead {
+    std::uint8_t version = 0;
+    std::size_t items = 0;
+};
+
+FrameHead openFrame(ByteReader& in, std::uint8_t kind, std::uint8_t newest) {
+    FrameHead head;
+    head.version = in.byte();
+    if (head.version < kVersion || head.version > newest)
+        throw DamagedBlob("unknown version " + std::to_string(head.version));
     if (in.byte() != kind)
         throw DamagedBlob("wrong kind");
-    const std::uint64_t items = in.varint();
-    if (items > kMaxItems)
+    head.items = in.varint();
+    if (head.items > kMaxItems)
         throw DamagedBlob("too many items");
-    return items;
+    return head;
 }
 
 constexpr std::int64_t Bucket::*kBucketIntegers[] = {&Bucket::firstStep,  &Bucket::lastStep,    &Bucket::firstTokens,
@@ -128,12 +138,12 @@ std::string encodePoints(std::span<const Point> points) {
     for (auto member : kPointIntegers)
         putIntegers(columns, points, [member](const Point& p) { return p.*member; }, scratch);
     putReals(columns, points, [](const Point& p) { return p.value; }, scratch);
-    return frame(kKindPoints, points.size(), columns);
+    return frame(kVersion, kKindPoints, points.size(), columns);
 }
 
 std::vector<Point> decodePoints(std::string_view blob) {
     ByteReader head(blob);
-    std::vector<Point> points(openFrame(head, kKindPoints));
+    std::vector<Point> points(openFrame(head, kKindPoints, kVersion).items);
     const std::string columns = decompress(head.rest(), points.size() * 32);
     ByteReader in(columns);
     std::vector<std::uint64_t> scratch(points.size());
@@ -143,7 +153,7 @@ std::vector<Point> decodePoints(std::string_view blob) {
     return points;
 }
 
-std::string encodeBuckets(std::span<const Bucket> buckets) {
+std::string encodeBuckets(std::span<const Bucket> buckets, int level) {
     std::string columns;
     std::vector<std::uint64_t> scratch(buckets.size());
     for (auto member : kBucketIntegers)
@@ -151,32 +161,54 @@ std::string encodeBuckets(std::span<const Bucket> buckets) {
     for (auto member : kBucketReals)
         putReals(columns, buckets, [member](const Bucket& b) { return b.*member; }, scratch);
     putIntegers(columns, buckets, [](const Bucket& b) { return static_cast<std::int64_t>(b.nonFinite); }, scratch);
-    return frame(kKindBuckets, buckets.size(), columns);
+    if (std::all_of(buckets.begin(), buckets.end(), [&](const Bucket& b) { return b.count == pointsPerBucket(level); }))
+        return frame(kVersion, kKindBuckets, buckets.size(), columns);
+    putIntegers(columns, buckets, [](const Bucket& b) { return static_cast<std::int64_t>(b.count); }, scratch);
+    return frame(kVersionWithCounts, kKindBuckets, buckets.size(), columns);
+}
+
+void decodeBuckets(std::string_view blob, int level, std::span<Bucket> out) {
+    ByteReader in(blob);
+    const FrameHead head = openFrame(in, kKindBuckets, kVersionWithCounts);
+    if (head.items != out.size())
+        throw DamagedBlob("wrong length");
+    const bool hasCounts = head.version == kVersionWithCounts;
+    thread_local std::vector<std::uint64_t> scratch;
+    scratch.resize(out.size());
+    const std::string plain = decompress(in.rest(), out.size() * (hasCounts ? 13 : 12) * 8);
+    ByteReader columns(plain);
+    for (auto member : kBucketIntegers)
+        getIntegers(columns, out, [member](Bucket& b, std::int64_t v) { b.*member = v; }, scratch);
+    for (auto member : kBucketReals)
+        getReals(columns, out, [member](Bucket& b, double v) { b.*member = v; }, scratch);
+    getIntegers(columns, out, [](Bucket& b, std::int64_t v) { b.nonFinite = static_cast<std::uint64_t>(v); }, scratch);
+    if (hasCounts)
+        getIntegers(columns, out, [](Bucket& b, std::int64_t v) { b.count = static_cast<std::uint64_t>(v); }, scratch);
+    else
+        for (Bucket& bucket : out)
+            bucket.count = pointsPerBucket(level);
 }
 
 std::vector<Bucket> decodeBuckets(std::string_view blob, int level) {
-    ByteReader head(blob);
-    std::vector<Bucket> buckets(openFrame(head, kKindBuckets));
-    const std::string columns = decompress(head.rest(), buckets.size() * 12 * 8);
-    ByteReader in(columns);
-    std::vector<std::uint64_t> scratch(buckets.size());
-    for (auto member : kBucketIntegers)
-        getIntegers(in, std::span(buckets), [member](Bucket& b, std::int64_t v) { b.*member = v; }, scratch);
-    for (auto member : kBucketReals)
-        getReals(in, std::span(buckets), [member](Bucket& b, double v) { b.*member = v; }, scratch);
-    getIntegers(in, std::span(buckets), [](Bucket& b, std::int64_t v) { b.nonFinite = static_cast<std::uint64_t>(v); }, scratch);
-    for (Bucket& bucket : buckets)
-        bucket.count = pointsPerBucket(level);
+    ByteReader in(blob);
+    std::vector<Bucket> buckets(openFrame(in, kKindBuckets, kVersionWithCounts).items);
+    decodeBuckets(blob, level, buckets);
     return buckets;
 }
 
 LogWriter::LogWriter() {
-    m_bytes.push_back(static_cast<char>(kVersion));
+    m_bytes.push_back(static_cast<char>(kLogVersion));
     m_bytes.push_back(static_cast<char>(kKindLog));
 }
 
-void LogWriter::add(std::int64_t series, std::span<const Point> points) {
+const std::string& LogWriter::finish() {
+    putFixed64(m_bytes, checksum(m_bytes));
+    return m_bytes;
+}
+
+void LogWriter::add(std::int64_t series, std::uint64_t at, std::span<const Point> points) {
     putVarint(m_bytes, bits(series));
+    putVarint(m_bytes, at);
     putVarint(m_bytes, points.size());
     for (const Point& point : points) {
         for (auto member : kPointIntegers)
@@ -188,16 +220,29 @@ void LogWriter::add(std::int64_t series, std::span<const Point> points) {
 
 std::vector<LoggedBlock> decodeLog(std::string_view blob) {
     ByteReader in(blob);
-    if (in.byte() != kVersion || in.byte() != kKindLog)
+    const std::uint8_t version = in.byte();
+    if (version < kVersion || version > kLogVersion || in.byte() != kKindLog)
         throw DamagedBlob("unknown version or wrong kind");
+    if (version >= kLogVersion) {
+        if (blob.size() < 10)
+            throw DamagedBlob("cut off");
+        const std::string_view covered = blob.substr(0, blob.size() - 8);
+        if (ByteReader(blob.substr(covered.size())).fixed64() != checksum(covered))
+            throw DamagedBlob("checksum wrong");
+        in = ByteReader(covered);
+        in.byte(), in.byte();
+    }
     std::vector<LoggedBlock> blocks;
     Point previous;
     while (!in.atEnd()) {
         LoggedBlock block;
         block.series = static_cast<std::int64_t>(in.varint());
+        if (version >= kLogVersion)
+            block.at = in.varint();
         const std::uint64_t count = in.varint();
-        if (count > blob.size())
+        if (count > in.left() / 11) // three varints and a double each, at least
             throw DamagedBlob("too many points");
+        block.points.reserve(count);
         for (std::uint64_t i = 0; i < count; ++i) {
             Point point;
             for (auto member : kPointIntegers)
@@ -228,6 +273,12 @@ Bucket bucketOf(const Point& point) {
 }
 
 void absorb(Bucket& bucket, const Bucket& next) {
+    if (next.count == 0)
+        return;
+    if (bucket.count == 0) {
+        bucket = next;
+        return;
+    }
     bucket.lastStep = next.lastStep;
     bucket.lastTokens = next.lastTokens;
     bucket.lastWallUs = next.lastWallUs;

@@ -24,20 +24,23 @@ inline constexpr int kMaxLevel = 12;
 [[nodiscard]] std::string encodePoints(std::span<const ipc::Point> points);
 [[nodiscard]] std::vector<ipc::Point> decodePoints(std::string_view blob); // throws DamagedBlob
 
-/// Full buckets of a level: count = 16^level each; `smoothed` is not stored.
-[[nodiscard]] std::string encodeBuckets(std::span<const ipc::Bucket> buckets);
+/// Full buckets of a level: count = 16^level, or less where points were lost (0: all of them); `smoothed` is not stored.
+[[nodiscard]] std::string encodeBuckets(std::span<const ipc::Bucket> buckets, int level);
 [[nodiscard]] std::vector<ipc::Bucket> decodeBuckets(std::string_view blob, int level); // throws DamagedBlob
+/// Into `out`, whose length must be right.
+void decodeBuckets(std::string_view blob, int level, std::span<ipc::Bucket> out); // throws DamagedBlob
 
-/// Points of several series as they came in one batch: quick to write, not compressed.
+/// Points of several series as they came in one batch: quick to write, not compressed, with a checksum.
 struct LoggedBlock {
     std::int64_t series = 0;
+    std::uint64_t at = 0; // index of its first point in the series; version 1 of the format does not tell it
     std::vector<ipc::Point> points;
 };
 class LogWriter {
 public:
     LogWriter();
-    void add(std::int64_t series, std::span<const ipc::Point> points);
-    [[nodiscard]] const std::string& bytes() const { return m_bytes; }
+    void add(std::int64_t series, std::uint64_t at, std::span<const ipc::Point> points);
+    [[nodiscard]] const std::string& finish(); // with the checksum; nothing may be added any more
 
 private:
     std::string m_bytes;
@@ -47,6 +50,7 @@ private:
 
 /// One point as a bucket, and a bucket that takes up the one that follows it.
 [[nodiscard]] ipc::Bucket bucketOf(const ipc::Point& point);
+/// A bucket with count 0 stands for points that are lost: it adds nothing.
 void absorb(ipc::Bucket& bucket, const ipc::Bucket& next);
 [[nodiscard]] ipc::Bucket summarise(std::span<const ipc::Point> points);   // not empty
 [[nodiscard]] ipc::Bucket summarise(std::span<const ipc::Bucket> buckets); // not empty

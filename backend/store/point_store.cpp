@@ -1,64 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/point_store.h"
 
+#include <algorithm>
+
 #include "store/byte_stream.h"
+#include "store/series_reader.h"
+#include "store/series_rows.h"
 
 namespace telehelm::store {
 namespace {
 
-// The log is folded into the per-series snapshots when it holds this many points, or as many as lie open: every point is
-// then written at most about twice before it reaches its chunk.
-constexpr std::uint64_t kLogPoints = 1 << 18;
+// The log is folded into one row per series when it holds as many points as lie open, so that every point is written
+// about twice before it reaches its chunk, but within these bounds: for it is in memory too.
+constexpr std::uint64_t kFewestLogPoints = 1 << 18, kMostLogPoints = 1 << 20;
+constexpr std::size_t kKeptBytes = 40 << 20;    // of one attempt after a fold
+constexpr std::size_t kAllBytes = 64 << 20;     // of all attempts; the one that is used may exceed it alone
+constexpr std::size_t kSeriesBytes = 400;       // a state with its name and its places in containers, without points
 
-} // namespace
-
-const std::map<std::string, std::unique_ptr<SeriesState>>& PointStore::series(std::int64_t attemptId) const {
-    static const std::map<std::string, std::unique_ptr<SeriesState>> kNone;
-    const auto found = m_attempts.find(attemptId);
-    return found == m_attempts.end() ? kNone : found->second.series;
+std::size_t bytesOf(const SeriesState& state) {
+    std::size_t bytes = kSeriesBytes + state.open.capacity() * sizeof(ipc::Point);
+    for (const SeriesState::Level& level : state.levels)
+        bytes += sizeof level + level.open.capacity() * sizeof(ipc::Bucket);
+    return bytes;
 }
 
-PointStore::Attempt& PointStore::attempt(Database& db, std::int64_t attemptId) {
-    if (const auto found = m_attempts.find(attemptId); found != m_attempts.end())
-        return found->second;
-    load(db, attemptId);
-    return m_attempts.at(attemptId);
-}
-
-SeriesState& PointStore::seriesOf(Database& db, std::int64_t attemptId, Attempt& attempt, const std::string& name) {
-    if (const auto found = attempt.byName.find(name); found != attempt.byName.end())
-        return *found->second;
-    db.run("INSERT INTO series(attempt_id, name) VALUES(?,?)", attemptId, name);
-    auto [it, isNew] = attempt.series.emplace(name, std::make_unique<SeriesState>());
-    it->second->id = db.lastInsertId();
-    it->second->name = name;
-    attempt.byName[it->first] = it->second.get();
-    return *it->second;
-}
-
-void PointStore::append(Database& db, std::int64_t attemptId, const std::vector<ipc::SeriesBlock>& blocks) {
-    Attempt& here = attempt(db, attemptId);
-    LogWriter log;
-    std::vector<ChunkOut> chunks;
-    std::uint64_t added = 0;
-    for (const ipc::SeriesBlock& block : blocks) {
-        if (block.points.empty())
-            continue;
-        SeriesState& state = seriesOf(db, attemptId, here, block.name);
-        log.add(state.id, block.points);
-        state.append(block.points, chunks);
-        added += block.points.size();
-    }
-    if (added == 0)
-        return;
-    db.run("INSERT INTO tail_log(attempt_id, body) VALUES(?,?)", attemptId, Blob{log.bytes()});
-    writeChunks(db, chunks);
-    here.loggedPoints += added;
-    if (here.loggedPoints >= std::max<std::uint64_t>(kLogPoints, here.series.size() * kPointsPerChunk / 2))
-        snapshotOpen(db, attemptId, here);
-}
-
-void PointStore::writeChunks(Database& db, std::vector<ChunkOut>& chunks) {
+void writeChunks(Database& db, const std::vector<ChunkOut>& chunks) {
     for (const ChunkOut& chunk : chunks) {
         const AxisBounds& b = chunk.bounds;
         db.run("INSERT INTO chunks(series, level, idx, step_lo, step_hi, tokens_lo, tokens_hi, wall_lo, wall_hi, body) "
@@ -67,102 +33,271 @@ void PointStore::writeChunks(Database& db, std::vector<ChunkOut>& chunks) {
     }
 }
 
-// Open points move from the log to one row per series; the log starts anew.
-void PointStore::snapshotOpen(Database& db, std::int64_t attemptId, Attempt& attempt) {
-    for (auto& [name, state] : attempt.series) {
-        if (!state->dirty)
-            continue;
-        if (state->open.empty())
-            db.run("DELETE FROM tail_open WHERE series=?", state->id);
-        else {
-            const std::string body = encodePoints(state->open);
-            db.run("INSERT OR REPLACE INTO tail_open(series, attempt_id, body) VALUES(?,?,?)", state->id, attemptId, Blob{body});
+// The open points of one series out of the log: those behind its last chunk that tail_open does not hold.
+struct LoggedTail {
+    std::vector<LoggedBlock> blocks;
+    bool hasHole = false;
+
+    [[nodiscard]] std::unique_ptr<SeriesState> stateOf(Database& db, const SeriesRow& row) {
+        Rows rows = db.query("SELECT max(idx) FROM chunks WHERE series=? AND level=0", row.id);
+        const std::uint64_t rawChunks = rows.next() && !rows.isNull(0) ? static_cast<std::uint64_t>(rows.integer(0)) + 1 : 0;
+        auto state = std::make_unique<SeriesState>();
+        static_cast<SeriesSummary&>(*state) = row;
+        if (row.points == 0)
+            state->firstStep = blocks.front().points.front().step;
+        state->lastStep = blocks.back().points.back().step;
+        state->latest = blocks.back().points.back().value;
+        state->openFrom = std::max(row.points, rawChunks * kPointsPerChunk); // chunks may have been cut since the fold
+        state->isWhole = state->openFrom % kPointsPerChunk == 0;
+        state->hasLevels = state->openFrom == 0;
+        std::uint64_t next = state->openFrom;
+        for (const LoggedBlock& block : blocks) {
+            const std::uint64_t end = block.at + block.points.size();
+            if (end <= next)
+                continue;
+            hasHole = hasHole || block.at > next; // a row in between cannot be read: what follows moves up
+            const auto from = block.points.begin() + static_cast<std::ptrdiff_t>(block.at < next ? next - block.at : 0);
+            state->open.insert(state->open.end(), from, block.points.end());
+            next = end;
         }
-        state->dirty = false;
+        state->points = state->openFrom + state->open.size();
+        state->isDirty = state->isTouched = true;
+        return state;
     }
-    db.run("DELETE FROM tail_log WHERE attempt_id=?", attemptId);
-    attempt.loggedPoints = 0;
+};
+
+} // namespace
+
+const PointStore::Series& PointStore::series(std::int64_t attemptId) const {
+    static const Series kNone;
+    const auto found = m_attempts.find(attemptId);
+    return found == m_attempts.end() ? kNone : found->second.series;
 }
+
+PointStore::Attempt& PointStore::attempt(Database& db, std::int64_t attemptId) {
+    auto found = m_attempts.find(attemptId);
+    if (found == m_attempts.end()) {
+        load(db, attemptId);
+        found = m_attempts.find(attemptId);
+    }
+    found->second.used = ++m_clock;
+    return found->second;
+}
+
+SeriesState& PointStore::seriesOf(Database& db, std::int64_t attemptId, Attempt& attempt, const std::string& name) {
+    const auto [found, isNew] = attempt.series.try_emplace(name);
+    if (!isNew)
+        return *found->second;
+    found->second = std::make_unique<SeriesState>();
+    if (auto row = findSeries(db, attemptId, name)) {
+        static_cast<SeriesSummary&>(*found->second) = *row;
+        found->second->unload();
+    } else {
+        found->second->id = insertSeries(db, attemptId, name);
+    }
+    attempt.bytes += kSeriesBytes;
+    return *found->second;
+}
+
+void PointStore::append(Database& db, std::int64_t attemptId, const std::vector<ipc::SeriesBlock>& blocks) {
+    Attempt& here = attempt(db, attemptId);
+    if (here.mustFold)
+        fold(db, attemptId);
+    LogWriter log;
+    std::uint64_t added = 0;
+    std::vector<SeriesState*> full;
+    for (const ipc::SeriesBlock& block : blocks) {
+        if (block.points.empty())
+            continue;
+        SeriesState& state = seriesOf(db, attemptId, here, block.name);
+        log.add(state.id, state.points, block.points);
+        state.append(block.points);
+        added += block.points.size();
+        if (state.canCut())
+            full.push_back(&state);
+    }
+    if (added == 0)
+        return;
+    db.run("INSERT INTO tail_log(attempt_id, points, body) VALUES(?,?,?)", attemptId, added, Blob{log.finish()});
+    for (SeriesState* state : full) {
+        cut(db, *state);
+        here.mustFold = here.mustFold || state->tailLost > 0; // its indices have moved
+    }
+    here.loggedPoints += added;
+    here.bytes += added * sizeof(ipc::Point);
+    if (here.mustFold || here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk / 2, kFewestLogPoints, kMostLogPoints))
+        fold(db, attemptId);
+}
+
+void PointStore::cut(Database& db, SeriesState& state) {
+    makeWhole(db, state);
+    if (!state.canCut())
+        return;
+    restoreLevels(db, state);
+    std::vector<ChunkOut> chunks;
+    state.cut(chunks);
+    writeChunks(db, chunks);
+}
+
+// Puts what the last fold left open before what has come since.
+void PointStore::makeWhole(Database& db, SeriesState& state) {
+    if (state.isWhole)
+        return;
+    const std::uint64_t edge = state.openFrom / kPointsPerChunk * kPointsPerChunk;
+    SeriesReader reader(db, {state.id, state.openFrom, state.openFrom, {}});
+    std::vector<ipc::Point> all;
+    all.reserve(kPointsPerChunk);
+    reader.readPoints(edge, state.openFrom, [&](std::uint64_t, std::span<const ipc::Point> part) { all.insert(all.end(), part.begin(), part.end()); });
+    if (all.empty()) { // cannot be read: what came since moves up
+        state.tailLost = state.openFrom - edge;
+        state.points -= state.tailLost;
+    }
+    all.insert(all.end(), state.open.begin(), state.open.end());
+    state.open = std::move(all);
+    state.openFrom = edge;
+    state.isWhole = true;
+}
+
+// The open buckets of levels ≥ 2, made again from the chunks below them.
+void PointStore::restoreLevels(Database& db, SeriesState& state) {
+    if (state.hasLevels)
+        return;
+    state.levels.clear();
+    SeriesReader reader(db, {state.id, state.openFrom, state.openFrom, {}});
+    AxisBounds bounds;
+    for (int level = 2; level <= kMaxLevel && state.openFrom >= pointsPerBucket(level); ++level) {
+        const std::uint64_t chunks = chunksOfLevel(level, reader.rawChunks());
+        Rows rows = db.query("SELECT step_lo, step_hi, tokens_lo, tokens_hi, wall_lo, wall_hi FROM chunks WHERE series=? AND level=? AND idx>=?",
+                             state.id, level - 1, chunks * kFan);
+        while (rows.next())
+            for (std::size_t axis = 0; axis < 3; ++axis) {
+                bounds.lo[axis] = std::min(bounds.lo[axis], rows.integer(2 * static_cast<int>(axis)));
+                bounds.hi[axis] = std::max(bounds.hi[axis], rows.integer(2 * static_cast<int>(axis) + 1));
+            }
+        SeriesState::Level& here = state.levels.emplace_back();
+        here.open = reader.fullBuckets(level, chunks * kBucketsPerChunk, state.openFrom / pointsPerBucket(level));
+        here.openBounds = bounds;
+    }
+    state.hasLevels = true;
+}
+
+void PointStore::foldSeries(Database& db, std::int64_t attemptId, SeriesState& state) {
+    makeWhole(db, state);
+    if (state.tailLost > 0)
+        db.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text, body) "
+               "SELECT 'tail', ?, ?, 0, ?, ?, ?, 'open points that could not be read', (SELECT body FROM tail_open WHERE series=?)",
+               attemptId, state.id, state.openFrom, state.tailLost, ipc::nowUs(), state.id);
+    if (state.open.empty())
+        db.run("DELETE FROM tail_open WHERE series=?", state.id);
+    else {
+        const std::string body = encodePoints(state.open);
+        db.run("INSERT OR REPLACE INTO tail_open(series, attempt_id, from_point, body) VALUES(?,?,?,?)", state.id, attemptId, state.openFrom,
+               Blob{body});
+    }
+    updateSeries(db, state);
+    state.isDirty = false;
+    state.tailLost = 0;
+}
+
+void PointStore::fold(Database& db, std::int64_t attemptId) {
+    Attempt& here = m_attempts.at(attemptId);
+    std::vector<SeriesState*> dirty; // by id, as their rows lie
+    for (auto& [name, state] : here.series)
+        if (state->isDirty)
+            dirty.push_back(state.get());
+    std::sort(dirty.begin(), dirty.end(), [](const SeriesState* a, const SeriesState* b) { return a->id < b->id; });
+    for (SeriesState* state : dirty)
+        foldSeries(db, attemptId, *state);
+    for (const std::int64_t row : here.badRows)
+        db.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text, body) "
+               "SELECT 'log', attempt_id, 0, 0, id, points, ?, points || ' points that could not be read', body FROM tail_log WHERE id=?",
+               ipc::nowUs(), row);
+    db.run("DELETE FROM tail_log WHERE attempt_id=?", attemptId);
+    here.badRows.clear();
+    here.mustFold = false;
+    here.loggedPoints = 0;
+    letGo(here);
+}
+
+// After a fold nothing in memory is needed: what was idle goes, and the rest too when it takes too much.
+void PointStore::letGo(Attempt& attempt) {
+    std::erase_if(attempt.series, [](const auto& item) { return !item.second->isTouched; });
+    const auto measure = [&] {
+        attempt.bytes = 0;
+        for (auto& [name, state] : attempt.series) {
+            state->isTouched = false;
+            attempt.bytes += bytesOf(*state);
+        }
+        return attempt.bytes;
+    };
+    if (measure() <= kKeptBytes)
+        return;
+    for (auto& [name, state] : attempt.series)
+        state->unload();
+    if (measure() <= kKeptBytes)
+        return;
+    Series().swap(attempt.series);
+    attempt.bytes = 0;
+}
+
+// The attempt to let go next, other than `keep`; 0: all may stay.
+std::int64_t PointStore::excess(std::int64_t keep) const {
+    std::size_t bytes = 0;
+    std::int64_t oldest = 0;
+    std::uint64_t used = ~std::uint64_t{0};
+    for (const auto& [id, attempt] : m_attempts) {
+        bytes += attempt.bytes;
+        if (id != keep && attempt.used < used) {
+            used = attempt.used;
+            oldest = id;
+        }
+    }
+    return bytes > kAllBytes ? oldest : 0;
+}
+
+void PointStore::tidy(Database& db) {
+    std::int64_t newest = 0;
+    for (const auto& [id, attempt] : m_attempts)
+        if (attempt.used == m_clock)
+            newest = id;
+    while (const std::int64_t id = excess(newest)) {
+        if (m_attempts.at(id).loggedPoints > 0 || m_attempts.at(id).mustFold)
+            fold(db, id);
+        m_attempts.erase(id);
+    }
+}
+
+void PointStore::forget(std::int64_t attemptId) { m_attempts.erase(attemptId); }
 
 void PointStore::load(Database& db, std::int64_t attemptId) {
     Attempt loaded;
-    std::unordered_map<std::int64_t, SeriesState*> byId;
-    for (Rows rows = db.query("SELECT id, name FROM series WHERE attempt_id=?", attemptId); rows.next();) {
-        auto state = std::make_unique<SeriesState>();
-        state->id = rows.integer(0);
-        state->name = rows.text(1);
-        byId[state->id] = state.get();
-        auto [it, isNew] = loaded.series.emplace(state->name, std::move(state));
-        loaded.byName[it->first] = it->second.get();
-    }
-    for (auto& [id, state] : byId)
-        restore(db, *state);
-    // The tail: what was open at the last snapshot (it began at a chunk's edge) and all that was logged since.
-    std::unordered_map<std::int64_t, std::vector<ipc::Point>> tails;
-    for (Rows rows = db.query("SELECT series, body FROM tail_open WHERE attempt_id=?", attemptId); rows.next();)
-        tails[rows.integer(0)] = decodePoints(rows.blob(1));
-    for (Rows rows = db.query("SELECT body FROM tail_log WHERE attempt_id=? ORDER BY id", attemptId); rows.next();)
-        for (LoggedBlock& block : decodeLog(rows.blob(0))) {
-            std::vector<ipc::Point>& tail = tails[block.series];
-            tail.insert(tail.end(), block.points.begin(), block.points.end());
-            loaded.loggedPoints += block.points.size();
-        }
-    std::vector<ChunkOut> chunks;
-    for (auto& [id, tail] : tails) {
-        const auto found = byId.find(id);
-        if (found == byId.end())
-            throw DamagedBlob("the tail names an unknown series");
-        // Chunks are cut from the tail in order: what lies beyond the last full chunk is open.
-        const std::size_t open = tail.size() % kPointsPerChunk;
-        found->second->append(std::span(tail).last(open), chunks);
-        found->second->dirty = true; // its snapshot row, if any, is older than the log
-    }
+    takeLog(db, attemptId, loaded);
+    loaded.used = ++m_clock;
     m_attempts[attemptId] = std::move(loaded);
 }
 
-// Brings back what the chunks know: counts, the open buckets of levels ≥ 2 and their bounds.
-void PointStore::restore(Database& db, SeriesState& state) {
-    std::vector<std::uint64_t> stored;
-    for (Rows rows = db.query("SELECT level, max(idx) FROM chunks WHERE series=? GROUP BY level ORDER BY level", state.id); rows.next();)
-        stored.push_back((static_cast<std::uint64_t>(rows.integer(1)) + 1) * itemsPerChunk(static_cast<int>(rows.integer(0))));
-    if (stored.empty())
-        return;
-    state.levels.resize(std::max<std::size_t>(2, stored.size()));
-    for (std::size_t level = 0; level < stored.size(); ++level)
-        state.levels[level].stored = stored[level];
-    state.points = stored[0];
-    for (Rows rows = db.query("SELECT body FROM chunks WHERE series=? AND level=0 AND idx=0", state.id); rows.next();)
-        state.firstStep = decodePoints(rows.blob(0)).front().step;
-    for (Rows rows = db.query("SELECT body FROM chunks WHERE series=? AND level=0 ORDER BY idx DESC LIMIT 1", state.id); rows.next();) {
-        const ipc::Point last = decodePoints(rows.blob(0)).back();
-        state.lastStep = last.step;
-        state.latest = last.value;
-    }
-    // Full buckets of level k+1 that its chunks do not hold yet come from level k's chunks after them.
-    for (std::size_t level = 1; level < state.levels.size(); ++level) {
-        const std::uint64_t above = level + 1 < state.levels.size() ? state.levels[level + 1].stored : 0;
-        const std::uint64_t full = (state.levels[level].stored + state.levels[level].open.size()) / kFan;
-        if (full == 0)
-            break;
-        if (level + 1 >= state.levels.size() && full > 0)
-            state.levels.resize(level + 2);
-        std::vector<ipc::Bucket> lower;
-        for (Rows rows = db.query("SELECT body, step_lo, step_hi, tokens_lo, tokens_hi, wall_lo, wall_hi FROM chunks "
-                                  "WHERE series=? AND level=? AND idx>=? ORDER BY idx",
-                                  state.id, static_cast<std::int64_t>(level), above * kFan / kBucketsPerChunk);
-             rows.next();) {
-            const std::vector<ipc::Bucket> part = decodeBuckets(rows.blob(0), static_cast<int>(level));
-            lower.insert(lower.end(), part.begin(), part.end());
-            AxisBounds bounds;
-            for (std::size_t axis = 0; axis < 3; ++axis) {
-                bounds.lo[axis] = rows.integer(1 + 2 * static_cast<int>(axis));
-                bounds.hi[axis] = rows.integer(2 + 2 * static_cast<int>(axis));
-            }
-            state.levels[level + 1].openBounds.include(bounds);
+void PointStore::takeLog(Database& db, std::int64_t attemptId, Attempt& loaded) {
+    std::unordered_map<std::int64_t, LoggedTail> tails;
+    for (Rows rows = db.query("SELECT id, points, body FROM tail_log WHERE attempt_id=? ORDER BY id", attemptId); rows.next();) {
+        loaded.loggedPoints += static_cast<std::uint64_t>(rows.integer(1));
+        try {
+            for (LoggedBlock& block : decodeLog(rows.blob(2)))
+                if (!block.points.empty())
+                    tails[block.series].blocks.push_back(std::move(block));
+        } catch (const DamagedBlob&) {
+            loaded.badRows.push_back(rows.integer(0));
+            loaded.mustFold = true;
         }
-        lower.insert(lower.end(), state.levels[level].open.begin(), state.levels[level].open.end());
-        for (std::size_t i = 0; i + kFan <= lower.size(); i += kFan)
-            state.levels[level + 1].open.push_back(summarise(std::span(lower).subspan(i, kFan)));
+    }
+    for (auto& [id, tail] : tails) {
+        const auto row = seriesById(db, id);
+        if (!row) // its name cannot be read any more; `check` tells
+            continue;
+        auto state = tail.stateOf(db, *row);
+        loaded.mustFold = loaded.mustFold || tail.hasHole;
+        loaded.bytes += bytesOf(*state);
+        loaded.series[row->name] = std::move(state);
+        tail.blocks.clear();
     }
 }
 

@@ -3,7 +3,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "store/byte_stream.h"
 
 namespace telehelm::store {
 namespace {
@@ -88,8 +87,8 @@ Command commandOf(const Rows& row) {
         in.at("endedUs").get_to(c.endedUs);
         if (in.contains("restart"))
             c.restart = restartOf(in.at("restart"));
-    } catch (const json::exception& error) {
-        throw DamagedBlob("command " + c.id + ": " + error.what());
+    } catch (const json::exception& error) { // one damaged row must not hide all others
+        c.outcome = std::string("(the record of this command is damaged: ") + error.what() + ")";
     }
     return c;
 }
@@ -139,8 +138,8 @@ Event eventOf(const Rows& row) {
     e.text = row.text(8);
     try {
         e.facts = json::parse(row.text(9)).get<std::map<std::string, std::string>>();
-    } catch (const json::exception& error) {
-        throw DamagedBlob("event " + std::to_string(e.id) + ": " + error.what());
+    } catch (const json::exception& error) { // one damaged row must not hide all others
+        e.facts = {{"damage", error.what()}};
     }
     return e;
 }

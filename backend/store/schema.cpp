@@ -3,12 +3,14 @@
 
 #include <array>
 
+#include "store/migration_v2.h"
+
 namespace telehelm::store {
 namespace {
 
 constexpr std::int64_t kApplicationId = 0x74686c6d; // "thlm"
 
-// Version 1. Byte formats of the BLOBs: README.md.
+// Version 1. Byte formats of the BLOBs: README.md. A new file goes through all steps, so this one stays as it was.
 void createVersion1(Database& db) {
     db.execute(R"sql(
 CREATE TABLE runs(
@@ -46,7 +48,7 @@ CREATE INDEX commands_by_time ON commands(requested_us);
 }
 
 // Step i brings a file from version i to i + 1.
-constexpr std::array<void (*)(Database&), kSchemaVersion> kMigrations = {createVersion1};
+constexpr std::array<void (*)(Database&), kSchemaVersion> kMigrations = {createVersion1, migrateToVersion2};
 
 std::int64_t pragma(Database& db, const char* sql) {
     Rows rows = db.query(sql);
@@ -55,8 +57,7 @@ std::int64_t pragma(Database& db, const char* sql) {
 
 } // namespace
 
-Result<void> prepareSchema(Database& db, const std::string& context) {
-    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-16000");
+Result<int> schemaVersion(Database& db, const std::string& context) {
     const std::int64_t version = pragma(db, "PRAGMA user_version");
     const std::int64_t application = pragma(db, "PRAGMA application_id");
     if (application != kApplicationId && (application != 0 || version != 0))
@@ -66,10 +67,18 @@ Result<void> prepareSchema(Database& db, const std::string& context) {
                     "the store has version " + std::to_string(version) + ", written by a newer Telehelm; this one reads up to " +
                         std::to_string(kSchemaVersion) + ". Use the newer program or another --state-dir",
                     context);
-    if (version == kSchemaVersion)
+    return static_cast<int>(version);
+}
+
+Result<void> prepareSchema(Database& db, const std::string& context) {
+    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-16000");
+    const auto version = schemaVersion(db, context);
+    if (!version)
+        return tl::unexpected(version.error());
+    if (*version == kSchemaVersion)
         return {};
     Transaction transaction(db);
-    for (std::size_t step = static_cast<std::size_t>(version); step < kMigrations.size(); ++step)
+    for (std::size_t step = static_cast<std::size_t>(*version); step < kMigrations.size(); ++step)
         kMigrations[step](db);
     db.execute("PRAGMA user_version=" + std::to_string(kSchemaVersion));
     db.execute("PRAGMA application_id=" + std::to_string(kApplicationId));

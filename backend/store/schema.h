@@ -5,8 +5,10 @@
 
 namespace telehelm::store {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
+/// Refuses what is no store of Telehelm, or a newer one; the version that it has.
+[[nodiscard]] Result<int> schemaVersion(Database& db, const std::string& context);
 /// Makes the tables of a new file, migrates those of an older one, refuses those of a newer one.
 [[nodiscard]] Result<void> prepareSchema(Database& db, const std::string& context);
 

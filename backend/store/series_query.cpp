@@ -5,96 +5,75 @@
 #include <cmath>
 #include <limits>
 
-#include <fnmatch.h>
-
 namespace telehelm::store {
 namespace {
 
 using ipc::Bucket;
 using ipc::Point;
 
-bool hasGlob(const std::string& name) { return name.find_first_of("*?") != std::string::npos; }
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr std::uint32_t kFiner = 16;              // from pass to pass
+constexpr std::uint32_t kMostEarlyBuckets = 1 << 15; // before a pass of raw points
 
 } // namespace
 
-bool matches(const std::string& glob, const std::string& name) {
-    return fnmatch(glob.c_str(), name.c_str(), FNM_NOESCAPE) == 0;
+std::vector<std::uint32_t> passesOf(const ipc::SeriesQuery& query) {
+    std::vector<std::uint32_t> passes;
+    // A pass that is not much coarser than the last one would only cost time.
+    const std::uint64_t end = query.maxBuckets == 0 ? kMostEarlyBuckets : query.maxBuckets / 4;
+    for (std::uint64_t buckets = query.firstBuckets; buckets > 0 && buckets <= end; buckets *= kFiner)
+        passes.push_back(static_cast<std::uint32_t>(buckets));
+    passes.push_back(query.maxBuckets);
+    return passes;
 }
 
-Lineage::Lineage(std::vector<AttemptRow> attempts) {
-    for (const AttemptRow& row : attempts)
-        m_nodes.push_back({row.id, row.info.key, row.info.parent, row.info.forkStep, false, 0});
-    std::int64_t last = std::numeric_limits<std::int64_t>::max();
-    for (Node* node = m_nodes.empty() ? nullptr : &m_nodes.back(); node;) {
-        node->effective = true;
-        node->lastEffective = last;
-        last = std::min(last, node->forkStep);
-        node = node->parent == 0 || node->parent >= node->key.attempt ? nullptr : const_cast<Node*>(find(node->parent));
-    }
-}
-
-const Lineage::Node* Lineage::find(std::uint32_t attempt) const {
-    for (const Node& node : m_nodes)
-        if (node.key.attempt == attempt)
-            return &node;
-    return nullptr;
-}
-
-SeriesQueryRunner::SeriesQueryRunner(Database& db, EmaCache& ema, const Lineage& lineage, const ipc::SeriesQuery& query)
-    : m_db(db), m_ema(ema), m_lineage(lineage), m_query(query) {}
+SeriesQueryRunner::SeriesQueryRunner(Database& db, EmaCache& ema, Lineage lineage, const ipc::SeriesQuery& query, ipc::AttemptKey key)
+    : m_ema(ema), m_lineage(std::move(lineage)), m_query(query), m_key(std::move(key)), m_views(db) {}
 
 void SeriesQueryRunner::copyStates(const PointStore& points) {
-    for (const Lineage::Node& node : m_lineage.nodes()) {
-        const auto& known = points.series(node.attemptId);
-        for (const std::string& name : m_query.names) {
-            if (!hasGlob(name)) {
-                if (const auto found = known.find(name); found != known.end())
-                    m_readers[name].try_emplace(node.key.attempt, m_db, *found->second);
-                continue;
+    for (const Lineage::Node& node : m_lineage.nodes())
+        m_views.copy(points, node.attempt.id, m_query.names);
+}
+
+bool SeriesQueryRunner::run(std::uint32_t maxBuckets, std::uint32_t pass, bool isLastPass, const Sink& sink) {
+    std::vector<std::int64_t> attempts;
+    for (const Lineage::Node& node : m_lineage.nodes())
+        if (wants(node))
+            attempts.push_back(node.attempt.id);
+    std::string after;
+    for (;;) {
+        const std::vector<std::string> names = m_views.names(attempts, m_query.names, after);
+        if (names.empty())
+            return true;
+        for (const std::string& name : names) {
+            const std::vector<Piece> all = pieces(name);
+            const Resolution resolution = chooseResolution(all, maxBuckets);
+            for (const Piece& piece : all) {
+                ipc::SeriesSegment made = segment(name, piece, resolution, isLastPass);
+                made.pass = pass;
+                made.isLastPass = isLastPass;
+                if ((!made.buckets.empty() || !made.missing.empty()) && !sink(std::move(made)))
+                    return false;
             }
-            for (const auto& [known, state] : known)
-                if (matches(name, known))
-                    m_readers[known].try_emplace(node.key.attempt, m_db, *state);
+            m_views.forgetReaders();
         }
+        after = names.back();
     }
-}
-
-void SeriesQueryRunner::run(const std::function<bool(ipc::SeriesSegment&&)>& sink) {
-    for (const auto& [name, readers] : m_readers)
-        if (!runSeries(name, sink))
-            return;
-}
-
-bool SeriesQueryRunner::runSeries(const std::string& name, const std::function<bool(ipc::SeriesSegment&&)>& sink) {
-    const std::vector<Piece> all = pieces(name);
-    const Resolution resolution = chooseResolution(all);
-    for (const Piece& piece : all) {
-        ipc::SeriesSegment made = segment(name, piece, resolution);
-        if (!made.buckets.empty() && !sink(std::move(made)))
-            return false;
-    }
-    return true;
-}
-
-SeriesReader* SeriesQueryRunner::reader(const std::string& name, std::uint32_t attempt) {
-    auto& readers = m_readers.at(name);
-    const auto found = readers.find(attempt);
-    return found == readers.end() ? nullptr : &found->second;
 }
 
 bool SeriesQueryRunner::wants(const Lineage::Node& node) const {
-    return m_query.key.attempt == 0 ? node.effective || m_query.includeSuperseded : m_query.key.attempt == node.key.attempt;
+    return m_key.attempt == 0 ? node.isEffective || m_query.includeSuperseded : m_key.attempt == node.key().attempt;
 }
 
 // Cuts each attempt where the effective curve leaves it.
 std::vector<SeriesQueryRunner::Piece> SeriesQueryRunner::pieces(const std::string& name) {
     std::vector<Piece> all;
     for (const Lineage::Node& node : m_lineage.nodes()) {
-        SeriesReader* points = reader(name, node.key.attempt);
-        if (!points || !wants(node))
+        SeriesReader* points = wants(node) ? reader(name, node) : nullptr;
+        if (!points)
             continue;
         std::uint64_t cut = 0;
-        if (node.effective)
+        if (node.isEffective)
             cut = node.lastEffective == std::numeric_limits<std::int64_t>::max()
                       ? points->size()
                       : points->firstAtLeast(ipc::Axis::Step, node.lastEffective + 1);
@@ -105,7 +84,7 @@ std::vector<SeriesQueryRunner::Piece> SeriesQueryRunner::pieces(const std::strin
                 all.push_back({&node, begin, end, std::max(begin, from), std::min(end, to), superseded});
         };
         add(0, cut, false);
-        if (m_query.includeSuperseded || m_query.key.attempt != 0)
+        if (m_query.includeSuperseded || m_key.attempt != 0)
             add(cut, points->size(), true);
     }
     return all;
@@ -113,8 +92,8 @@ std::vector<SeriesQueryRunner::Piece> SeriesQueryRunner::pieces(const std::strin
 
 // The coarsest one with at least maxBuckets buckets in the range, over all pieces together: at most about twice as many. Raw
 // points when they are too few.
-SeriesQueryRunner::Resolution SeriesQueryRunner::chooseResolution(const std::vector<Piece>& pieces) const {
-    if (m_query.maxBuckets == 0)
+SeriesQueryRunner::Resolution SeriesQueryRunner::chooseResolution(const std::vector<Piece>& pieces, std::uint32_t maxBuckets) {
+    if (maxBuckets == 0)
         return {};
     for (int level = kMaxLevel; level >= 0; --level)
         for (const std::uint64_t group : {8u, 4u, 2u, 1u}) {
@@ -123,81 +102,106 @@ SeriesQueryRunner::Resolution SeriesQueryRunner::chooseResolution(const std::vec
             std::uint64_t buckets = 0;
             for (const Piece& piece : pieces)
                 buckets += (piece.rangeTo - 1) / size - piece.rangeFrom / size + 1;
-            if (buckets >= m_query.maxBuckets)
+            if (buckets >= maxBuckets)
                 return resolution;
         }
     return {};
 }
 
-ipc::SeriesSegment SeriesQueryRunner::segment(const std::string& name, const Piece& piece, Resolution resolution) {
-    SeriesReader& points = *reader(name, piece.node->key.attempt);
+ipc::SeriesSegment SeriesQueryRunner::segment(const std::string& name, const Piece& piece, Resolution resolution, bool isLastPass) {
+    SeriesReader& points = *reader(name, *piece.node);
     ipc::SeriesSegment made;
-    made.key = piece.node->key;
+    made.key = piece.node->key();
     made.name = name;
     made.superseded = piece.superseded;
     made.level = static_cast<std::uint32_t>(resolution.level) + (resolution.group > 1 ? 1 : 0);
-    std::vector<std::uint64_t> ends; // per bucket: one past its last point
-    made.buckets = resolution.isRaw() ? rawBuckets(points, piece, ends) : mergedBuckets(points, piece, resolution, ends);
-    smooth(points, piece, ends, made);
+    (void)points.takeMissing(); // what only the search for the range met
+    Answer answer = resolution.isRaw() ? rawBuckets(points, piece) : mergedBuckets(points, piece, resolution);
+    made.buckets = std::move(answer.buckets);
+    made.missing = points.takeMissing();
+    smooth(points, piece, answer.ends, !isLastPass, made);
     return made;
 }
 
-std::vector<Bucket> SeriesQueryRunner::rawBuckets(SeriesReader& reader, const Piece& piece, std::vector<std::uint64_t>& ends) const {
-    std::vector<Bucket> buckets;
-    std::uint64_t at = piece.rangeFrom;
-    for (const Point& point : reader.points(piece.rangeFrom, piece.rangeTo)) {
-        ++at;
-        const std::int64_t place = along(m_query.axis, point);
-        if (place < m_query.from || place > m_query.to) // a step that goes backwards
-            continue;
-        buckets.push_back(bucketOf(point));
-        ends.push_back(at);
-    }
-    return buckets;
+// Raw points that cannot be read are told as the buckets of 16 that summarise them.
+SeriesQueryRunner::Answer SeriesQueryRunner::rawBuckets(SeriesReader& reader, const Piece& piece) const {
+    Answer answer;
+    const auto isInside = [&](std::int64_t lo, std::int64_t hi) { return hi >= m_query.from && lo <= m_query.to; };
+    const auto take = [&](std::uint64_t at, std::span<const Point> points) {
+        for (const Point& point : points) {
+            ++at;
+            const std::int64_t place = along(m_query.axis, point);
+            if (!isInside(place, place)) // a step that goes backwards
+                continue;
+            answer.buckets.push_back(bucketOf(point));
+            answer.ends.push_back(at);
+        }
+    };
+    const auto hole = [&](std::uint64_t from, std::uint64_t to) {
+        std::uint64_t index = (from + kFan - 1) / kFan;
+        for (const Bucket& bucket : reader.fullBuckets(1, index, std::max(index, to / kFan))) {
+            ++index;
+            const Bucket &b = bucket;
+            const auto [lo, hi] = m_query.axis == ipc::Axis::Step     ? std::minmax(b.firstStep, b.lastStep)
+                                  : m_query.axis == ipc::Axis::Tokens ? std::minmax(b.firstTokens, b.lastTokens)
+                                                                      : std::minmax(b.firstWallUs, b.lastWallUs);
+            if (b.count == 0 || !isInside(lo, hi))
+                continue;
+            answer.buckets.push_back(b);
+            answer.ends.push_back(index * kFan);
+        }
+    };
+    reader.readPoints(piece.rangeFrom, piece.rangeTo, take, hole);
+    return answer;
 }
 
 // Whole aligned buckets; only at a cut of the lineage and at the live end is a bucket partial.
-std::vector<Bucket> SeriesQueryRunner::mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution,
-                                                     std::vector<std::uint64_t>& ends) const {
+SeriesQueryRunner::Answer SeriesQueryRunner::mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution) {
     const std::uint64_t size = resolution.points(), group = resolution.group;
     const std::uint64_t first = piece.rangeFrom / size, end = (piece.rangeTo + size - 1) / size;
     const std::uint64_t fullFrom = std::max(first, (piece.from + size - 1) / size), fullTo = std::min(end, piece.to / size);
-    std::vector<Bucket> buckets;
-    const auto addPart = [&](std::uint64_t index) {
-        const std::uint64_t from = std::max(index * size, piece.from), to = std::min((index + 1) * size, piece.to);
-        buckets.push_back(reader.aggregate(from, to));
-        ends.push_back(to);
+    Answer answer;
+    const auto add = [&](const Bucket& bucket, std::uint64_t to) {
+        if (bucket.count == 0) // lost
+            return;
+        answer.buckets.push_back(bucket);
+        answer.ends.push_back(to);
     };
-    const auto addGroups = [&](const auto& items) {
-        for (std::size_t at = 0; at < items.size(); at += group)
-            buckets.push_back(summarise(std::span(items).subspan(at, group)));
+    const auto addPart = [&](std::uint64_t index) {
+        const std::uint64_t to = std::min((index + 1) * size, piece.to);
+        add(reader.aggregate(std::max(index * size, piece.from), to), to);
     };
     if (first < fullFrom)
         addPart(first);
     if (fullFrom < fullTo) {
-        if (resolution.level == 0)
-            addGroups(reader.points(fullFrom * group, fullTo * group));
-        else
-            addGroups(reader.fullBuckets(resolution.level, fullFrom * group, fullTo * group));
+        const std::vector<Bucket> items = reader.fullBuckets(resolution.level, fullFrom * group, fullTo * group);
+        answer.buckets.reserve(fullTo - fullFrom + 2);
+        answer.ends.reserve(fullTo - fullFrom + 2);
         for (std::uint64_t index = fullFrom; index < fullTo; ++index)
-            ends.push_back((index + 1) * size);
+            add(summarise(std::span(items).subspan((index - fullFrom) * group, group)), (index + 1) * size);
     }
     if (fullTo < end && end - 1 >= fullFrom)
         addPart(end - 1);
-    return buckets;
+    return answer;
 }
 
-void SeriesQueryRunner::smooth(SeriesReader& reader, const Piece& piece, const std::vector<std::uint64_t>& ends,
+void SeriesQueryRunner::smooth(SeriesReader& reader, const Piece& piece, const std::vector<std::uint64_t>& ends, bool onlyIfKnown,
                                ipc::SeriesSegment& segment) {
+    const double weight = m_query.smoothing;
     if (ends.empty())
         return;
-    const double weight = m_query.smoothing;
     if (weight <= 0) {
         for (Bucket& bucket : segment.buckets) {
-            bucket.smoothed = std::isfinite(bucket.last) ? bucket.last : std::numeric_limits<double>::quiet_NaN();
+            bucket.smoothed = std::isfinite(bucket.last) ? bucket.last : kNaN;
             if (std::isfinite(bucket.last))
                 segment.ema = {bucket.last, segment.ema.n + bucket.count - bucket.nonFinite};
         }
+        return;
+    }
+    // The first time costs a pass over all points: a coarse answer does not wait for it.
+    if (onlyIfKnown && !m_ema.isNearlyKnown(reader, weight)) {
+        for (Bucket& bucket : segment.buckets)
+            bucket.smoothed = kNaN;
         return;
     }
     const std::vector<ipc::EmaState> states = m_ema.at(reader, weight, initialEma(segment.name, *piece.node), ends);
@@ -208,14 +212,14 @@ void SeriesQueryRunner::smooth(SeriesReader& reader, const Piece& piece, const s
 
 // A child goes on where its parent's curve stood at the fork.
 ipc::EmaState SeriesQueryRunner::initialEma(const std::string& name, const Lineage::Node& node) {
-    const Lineage::Node* parent = node.parent == 0 || node.parent >= node.key.attempt ? nullptr : m_lineage.find(node.parent);
+    const Lineage::Node* parent = m_lineage.parentOf(node);
     if (!parent)
         return {};
     const ipc::EmaState before = initialEma(name, *parent);
-    SeriesReader* points = reader(name, parent->key.attempt);
+    SeriesReader* points = reader(name, *parent);
     if (!points)
         return before;
-    const std::uint64_t cut = points->firstAtLeast(ipc::Axis::Step, node.forkStep + 1);
+    const std::uint64_t cut = points->firstAtLeast(ipc::Axis::Step, node.attempt.info.forkStep + 1);
     return m_ema.at(*points, m_query.smoothing, before, std::span(&cut, 1)).front();
 }
 

@@ -1,47 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers a SeriesQuery along the lineage of a run.
+// Answers a SeriesQuery for one run along its lineage.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "store/ema.h"
-#include "store/point_store.h"
-#include "store/records.h"
+#include "store/lineage.h"
+#include "store/series_views.h"
 
 namespace telehelm::store {
 
-/// The attempts of a run and which of them the effective curve goes through.
-class Lineage {
-public:
-    explicit Lineage(std::vector<AttemptRow> attempts);
-    struct Node {
-        std::int64_t attemptId = 0;
-        ipc::AttemptKey key;
-        std::uint32_t parent = 0;
-        std::int64_t forkStep = 0;
-        bool effective = false;         // part of the newest lineage
-        std::int64_t lastEffective = 0; // its last step there
-    };
-    [[nodiscard]] const std::vector<Node>& nodes() const { return m_nodes; } // oldest first
-    [[nodiscard]] const Node* find(std::uint32_t attempt) const;
+/// How many buckets each pass of an answer has at least per series, coarse to fine; 0: raw points.
+[[nodiscard]] std::vector<std::uint32_t> passesOf(const ipc::SeriesQuery& query);
 
-private:
-    std::vector<Node> m_nodes;
-};
-
-/// True when `glob` (`*`, `?`) matches the whole name.
-[[nodiscard]] bool matches(const std::string& glob, const std::string& name);
-
-/// One query's work: copies of the series' open ends and one database snapshot. One thread.
+/// One query's work on one run: copies of the series' open ends and one database snapshot. One thread.
 class SeriesQueryRunner {
 public:
-    SeriesQueryRunner(Database& db, EmaCache& ema, const Lineage& lineage, const ipc::SeriesQuery& query);
+    using Sink = std::function<bool(ipc::SeriesSegment&&)>;
+    SeriesQueryRunner(Database& db, EmaCache& ema, Lineage lineage, const ipc::SeriesQuery& query, ipc::AttemptKey key);
     /// With the point store locked: takes the copies. The database snapshot must be open.
     void copyStates(const PointStore& points);
-    void run(const std::function<bool(ipc::SeriesSegment&&)>& sink);
+    /// One pass over all its series; false when the sink wants no more.
+    bool run(std::uint32_t maxBuckets, std::uint32_t pass, bool isLastPass, const Sink& sink);
 
 private:
     struct Piece { // points [from, to) of one attempt; edges inside a bucket are cuts of the lineage
@@ -57,22 +39,26 @@ private:
         [[nodiscard]] std::uint64_t points() const { return pointsPerBucket(level) * group; }
         [[nodiscard]] bool isRaw() const { return points() == 1; }
     };
-    bool wants(const Lineage::Node& node) const;
-    bool runSeries(const std::string& name, const std::function<bool(ipc::SeriesSegment&&)>& sink);
-    std::vector<Piece> pieces(const std::string& name);
-    Resolution chooseResolution(const std::vector<Piece>& pieces) const;
-    ipc::SeriesSegment segment(const std::string& name, const Piece& piece, Resolution resolution);
-    std::vector<ipc::Bucket> rawBuckets(SeriesReader& reader, const Piece& piece, std::vector<std::uint64_t>& ends) const;
-    std::vector<ipc::Bucket> mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution, std::vector<std::uint64_t>& ends) const;
-    void smooth(SeriesReader& reader, const Piece& piece, const std::vector<std::uint64_t>& ends, ipc::SeriesSegment& segment);
-    ipc::EmaState initialEma(const std::string& name, const Lineage::Node& node);
-    SeriesReader* reader(const std::string& name, std::uint32_t attempt);
+    struct Answer { // buckets, and per bucket one past its last point
+        std::vector<ipc::Bucket> buckets;
+        std::vector<std::uint64_t> ends;
+    };
+    [[nodiscard]] bool wants(const Lineage::Node& node) const;
+    [[nodiscard]] std::vector<Piece> pieces(const std::string& name);
+    static Resolution chooseResolution(const std::vector<Piece>& pieces, std::uint32_t maxBuckets);
+    [[nodiscard]] ipc::SeriesSegment segment(const std::string& name, const Piece& piece, Resolution resolution, bool isLastPass);
+    [[nodiscard]] Answer rawBuckets(SeriesReader& reader, const Piece& piece) const;
+    static Answer mergedBuckets(SeriesReader& reader, const Piece& piece, Resolution resolution);
+    void smooth(SeriesReader& reader, const Piece& piece, const std::vector<std::uint64_t>& ends, bool onlyIfKnown,
+                ipc::SeriesSegment& segment);
+    [[nodiscard]] ipc::EmaState initialEma(const std::string& name, const Lineage::Node& node);
+    [[nodiscard]] SeriesReader* reader(const std::string& name, const Lineage::Node& node) { return m_views.reader(node.attempt.id, name); }
 
-    Database& m_db;
     EmaCache& m_ema;
-    const Lineage& m_lineage;
+    const Lineage m_lineage;
     const ipc::SeriesQuery& m_query;
-    std::map<std::string, std::map<std::uint32_t, SeriesReader>> m_readers; // by name, attempt
+    const ipc::AttemptKey m_key;
+    SeriesViews m_views;
 };
 
 } // namespace telehelm::store

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -12,20 +13,31 @@
 
 namespace telehelm::store {
 
-/// One thread. Throws SqlError and DamagedBlob (naming the series and the chunk). Indices count points from 0.
+/// A series as a reader needs it. Open points begin at `openFrom`; what lies between the last chunk and there is in tail_open.
+struct SeriesView {
+    std::int64_t id = 0;
+    std::uint64_t points = 0, openFrom = 0;
+    std::vector<ipc::Point> open;
+};
+[[nodiscard]] inline SeriesView viewOf(const SeriesState& state) { return {state.id, state.points, state.openFrom, state.open}; }
+[[nodiscard]] inline SeriesView viewOf(const SeriesSummary& stored) { return {stored.id, stored.points, stored.points, {}}; }
+
+/// One thread. Throws SqlError; what is damaged is left out and noted in missing(). Indices count points from 0.
 class SeriesReader {
 public:
-    SeriesReader(Database& db, SeriesState state) : m_db(db), m_state(std::move(state)) {}
+    SeriesReader(Database& db, SeriesView view);
 
-    [[nodiscard]] std::uint64_t size() const { return m_state.points; }
-    [[nodiscard]] const SeriesState& state() const { return m_state; }
+    [[nodiscard]] std::int64_t id() const { return m_view.id; }
+    [[nodiscard]] std::uint64_t size() const { return m_view.points; }
+    [[nodiscard]] std::uint64_t rawChunks() const { return m_rawChunks; }
 
-    /// Calls `take` with consecutive stretches of points [from, to).
-    void readPoints(std::uint64_t from, std::uint64_t to, const std::function<void(std::span<const ipc::Point>)>& take);
-    [[nodiscard]] std::vector<ipc::Point> points(std::uint64_t from, std::uint64_t to);
-    /// Full buckets [from, to) of a level ≥ 1; `to` may not pass size() / 16^level.
+    /// Calls `take` with the index and points of consecutive stretches of [from, to), `hole` with those that are lost.
+    using Take = std::function<void(std::uint64_t, std::span<const ipc::Point>)>;
+    using Hole = std::function<void(std::uint64_t, std::uint64_t)>;
+    void readPoints(std::uint64_t from, std::uint64_t to, const Take& take, const Hole& hole = {});
+    /// Buckets [from, to) of a level, full ones; `to` may not pass size() / 16^level. count 0: its points are lost.
     [[nodiscard]] std::vector<ipc::Bucket> fullBuckets(int level, std::uint64_t from, std::uint64_t to);
-    /// All points [from, to) as one bucket; reads as little as the pyramid allows. Not empty.
+    /// All points [from, to) as one bucket; reads as little as the pyramid allows.
     [[nodiscard]] ipc::Bucket aggregate(std::uint64_t from, std::uint64_t to);
 
     /// Index of the first point at or after `value` on the axis; size() if there is none.
@@ -33,16 +45,26 @@ public:
     /// One past the index of the last point at or before `value`; 0 if there is none.
     [[nodiscard]] std::uint64_t endAtMost(ipc::Axis axis, std::int64_t value);
 
+    /// What could not be read since the last call.
+    [[nodiscard]] std::vector<ipc::MissingPoints> takeMissing();
+
 private:
-    [[nodiscard]] std::uint64_t storedChunks(std::size_t level) const;
-    [[nodiscard]] std::string chunk(int level, std::uint64_t index);
-    [[nodiscard]] std::vector<ipc::Point> pointChunk(std::uint64_t index);
+    void fetchTail();
+    [[nodiscard]] std::string chunk(int level, std::uint64_t index); // throws DamagedBlob
+    [[nodiscard]] std::optional<std::vector<ipc::Point>> pointChunk(std::uint64_t index);
+    void note(std::uint64_t index, const std::string& what);
+    void readStored(int level, std::uint64_t from, std::uint64_t to, std::span<ipc::Bucket> out);
+    void makeFromBelow(int level, std::uint64_t from, std::span<ipc::Bucket> out);
     [[nodiscard]] std::optional<std::uint64_t> findChunk(int level, std::uint64_t from, std::uint64_t to, std::size_t axis,
                                                          std::int64_t value, bool forward);
     [[nodiscard]] std::optional<std::uint64_t> findRawChunk(std::size_t axis, std::int64_t value, bool forward);
 
     Database& m_db;
-    SeriesState m_state;
+    SeriesView m_view; // open begins at the last chunk's edge
+    std::uint64_t m_rawChunks = 0;
+    std::string m_tailDamage;        // why tail_open cannot be read
+    std::set<std::uint64_t> m_noted; // raw chunks
+    std::vector<ipc::MissingPoints> m_missing;
 };
 
 /// The point's place on an axis.

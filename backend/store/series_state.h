@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The open end of a series: what does not fill a chunk yet, at every level of the pyramid.
+// The open end of a series that receives points: what does not fill a chunk yet, at every level of the pyramid.
 #pragma once
 
 #include <algorithm>
@@ -35,6 +35,7 @@ struct AxisBounds {
             hi[axis] = std::max(hi[axis], at[axis]);
         }
     }
+    bool operator==(const AxisBounds&) const = default;
 };
 
 /// A full chunk on its way to the database.
@@ -46,28 +47,45 @@ struct ChunkOut {
     std::string body;
 };
 
-/// A value; the PointStore guards those it owns, readers work on copies.
-struct SeriesState {
-    struct Level {
-        std::uint64_t stored = 0;      // items in chunks: points at level 0, buckets above
-        std::vector<ipc::Bucket> open; // levels ≥ 1: full buckets after them
-        AxisBounds openBounds;         // levels ≥ 2: of the lower chunks since this level's last chunk
-    };
+/// Chunks of a level when the series has so many raw chunks: one of level 1 for each, then 16 make one of the next.
+[[nodiscard]] constexpr std::uint64_t chunksOfLevel(int level, std::uint64_t rawChunks) {
+    return level == 0 ? rawChunks : rawChunks >> (4 * (level - 1));
+}
+
+/// What a list tells of a series.
+struct SeriesSummary {
     std::int64_t id = 0;
-    std::string name;
     std::uint64_t points = 0;
     std::int64_t firstStep = 0, lastStep = 0;
     double latest = 0;
-    std::vector<ipc::Point> open; // points after the last raw chunk
-    std::vector<Level> levels = std::vector<Level>(2);
-    bool dirty = false; // has open points that no snapshot holds
+};
 
-    /// Full chunks go to `out`.
-    void append(std::span<const ipc::Point> points, std::vector<ChunkOut>& out);
+/// A value; the PointStore guards those it owns, readers work on copies.
+struct SeriesState : SeriesSummary {
+    struct Level {
+        std::vector<ipc::Bucket> open; // full buckets behind the level's last chunk
+        AxisBounds openBounds;         // of the lower level's chunks since then
+    };
+    std::uint64_t openFrom = 0;     // index of open[0]
+    std::vector<ipc::Point> open;   // behind the last raw chunk, or (not whole) behind what tail_open has of it
+    std::vector<Level> levels;      // [i] is level i + 2; right only when hasLevels
+    bool isWhole = true;            // open begins at the edge of a chunk
+    bool hasLevels = true;
+    bool isDirty = false;           // has points that are in the log only
+    bool isTouched = false;         // since the last fold
+    std::uint64_t tailLost = 0;     // points of a row of tail_open that cannot be read; the next fold sets it aside
+
+    /// Takes the points up; while canCut() says so, cut() must follow.
+    void append(std::span<const ipc::Point> points);
+    [[nodiscard]] bool canCut() const { return openFrom % kPointsPerChunk + open.size() >= kPointsPerChunk; }
+    /// Whole and with levels: every full chunk, and the chunks above that it completes, go to `out`.
+    void cut(std::vector<ChunkOut>& out);
+    /// Only what the log has is kept in memory; nothing dirty may be there.
+    void unload();
 
 private:
-    void fold(std::size_t level);
-    void flush(std::vector<ChunkOut>& out);
+    void cutOne(std::span<const ipc::Point> points, std::vector<ChunkOut>& out);
+    void add(std::size_t slot, const ipc::Bucket& bucket);
 };
 
 } // namespace telehelm::store

@@ -3,6 +3,8 @@
 
 #include <sqlite3.h>
 
+#include "store/glob.h"
+
 namespace telehelm::store {
 namespace {
 
@@ -11,7 +13,21 @@ namespace {
     throw SqlError(code, what + ": " + (db ? sqlite3_errmsg(db) : "out of memory"));
 }
 
+std::string_view textOf(sqlite3_value* value) {
+    const auto* bytes = reinterpret_cast<const char*>(sqlite3_value_text(value));
+    return {bytes ? bytes : "", bytes ? static_cast<std::size_t>(sqlite3_value_bytes(value)) : 0};
+}
+
+// name_matches(glob, name) in SQL: so a million names are searched without leaving SQLite.
+void nameMatches(sqlite3_context* context, int, sqlite3_value** values) {
+    sqlite3_result_int(context, matches(textOf(values[0]), textOf(values[1])) ? 1 : 0);
+}
+
 } // namespace
+
+bool SqlError::isDamage() const {
+    return (m_code & 0xff) == SQLITE_CORRUPT || (m_code & 0xff) == SQLITE_NOTADB || m_code == SQLITE_IOERR_SHORT_READ;
+}
 
 Error toError(const SqlError& error, const std::string& context) {
     switch (error.code() & 0xff) {
@@ -27,7 +43,9 @@ Error toError(const SqlError& error, const std::string& context) {
                 "reading or writing failed; is the disk full or failing? (" + std::string(error.what()) + ")", context};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-        return {ErrorCode::DataLoss, "the store is damaged; move it aside to start a new one (" + std::string(error.what()) + ")",
+        return {ErrorCode::DataLoss,
+                "the store is damaged (" + std::string(error.what()) +
+                    "); `telehelmd check` names what is, `telehelmd check --repair` makes again what can be made again",
                 context};
     default:
         return {ErrorCode::Internal, error.what(), context};
@@ -72,6 +90,7 @@ Database::Database(const std::filesystem::path& file, Mode mode) {
         throw error;
     }
     sqlite3_busy_timeout(m_db, 10'000);
+    sqlite3_create_function_v2(m_db, "name_matches", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC, nullptr, nameMatches, nullptr, nullptr, nullptr);
 }
 
 Database::~Database() {

@@ -22,6 +22,7 @@ class SqlError : public std::runtime_error {
 public:
     SqlError(int code, const std::string& text) : std::runtime_error(text), m_code(code) {}
     [[nodiscard]] int code() const { return m_code; }
+    [[nodiscard]] bool isDamage() const; // pages of the file that cannot be right
 
 private:
     int m_code;

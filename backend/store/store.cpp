@@ -6,9 +6,11 @@
 #include <mutex>
 
 #include "store/byte_stream.h"
+#include "store/commit_mark.h"
 #include "store/point_store.h"
 #include "store/schema.h"
 #include "store/series_query.h"
+#include "store/series_rows.h"
 
 namespace telehelm::store {
 namespace {
@@ -17,54 +19,25 @@ using ipc::AttemptKey;
 
 constexpr std::size_t kIdleReaders = 4;
 
-// What the store remembers of an attempt while batches come in.
-struct IngestState {
-    std::int64_t id = 0;
-    std::uint64_t last = 0;          // highest sequence number stored
-    std::vector<SequenceGap> gaps;   // missing below it, ascending
-    std::uint64_t firstHeld = 0;     // the trainer has nothing before this any more: gaps there hold nothing up
-};
-
-std::uint64_t ackOf(const IngestState& state) {
-    for (const SequenceGap& gap : state.gaps)
-        if (gap.to >= state.firstHeld)
-            return std::max({gap.from, state.firstHeld, std::uint64_t{1}}) - 1;
-    return state.last;
-}
-
-// Notes that `sequence` is stored; false when it was before.
-bool takeSequence(IngestState& state, std::uint64_t sequence) {
-    if (sequence > state.last) {
-        if (sequence > state.last + 1)
-            state.gaps.push_back({state.last + 1, sequence - 1});
-        state.last = sequence;
-        return true;
-    }
-    for (auto gap = state.gaps.begin(); gap != state.gaps.end(); ++gap) {
-        if (sequence < gap->from || sequence > gap->to)
-            continue;
-        const SequenceGap below{gap->from, sequence - 1}, above{sequence + 1, gap->to};
-        gap = state.gaps.erase(gap);
-        if (above.from <= above.to)
-            gap = state.gaps.insert(gap, above);
-        if (below.from <= below.to)
-            state.gaps.insert(gap, below);
-        return true;
-    }
-    return false;
-}
-
 Error unknownAttempt(const AttemptKey& key) {
     return {ErrorCode::NotFound, "no attempt " + std::to_string(key.attempt) + " of run “" + key.run + "” is known here", "store"};
+}
+
+std::string lostCommits(std::uint64_t commits, const std::filesystem::path& file) {
+    return "the store has lost its last " + std::to_string(commits) + " transactions: " + file.filename().string() +
+           "-wal was cut off or removed, or an older copy of the store was put in its place. What trainers still hold comes again; what "
+           "they don't is missing from then on";
 }
 
 } // namespace
 
 class Store::Impl {
 public:
-    explicit Impl(const std::filesystem::path& file) : m_file(file), m_writer(file, Database::Mode::ReadWrite) {}
+    explicit Impl(const std::filesystem::path& file) : m_file(file), m_writer(file, Database::Mode::ReadWrite), m_mark(file) {}
+    ~Impl() { foldLogs(); }
 
-    Result<void> prepare() { return prepareSchema(m_writer, m_file.string()); }
+    Result<void> prepare();
+    [[nodiscard]] const std::vector<std::string>& notices() const { return m_notices; }
 
     template <typename T>
     Result<T> write(const std::function<T(Database&)>& work) {
@@ -73,11 +46,11 @@ public:
             Transaction transaction(m_writer);
             if constexpr (std::is_void_v<T>) {
                 work(m_writer);
-                transaction.commit();
+                commit(transaction);
                 return {};
             } else {
                 T made = work(m_writer);
-                transaction.commit();
+                commit(transaction);
                 return made;
             }
         });
@@ -94,7 +67,8 @@ public:
     Result<std::vector<IngestedBatch>> ingest(std::span<ipc::TelemetryBatch> batches);
     Result<std::uint64_t> acknowledged(const AttemptKey& key, std::uint64_t firstUnacked);
     Result<std::vector<SequenceGap>> gaps(const AttemptKey& key);
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob);
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery& query);
+    Result<ipc::LineageInfo> lineage(const std::string& run);
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink);
 
 private:
@@ -145,7 +119,7 @@ private:
             }
         }
         auto db = std::make_unique<Database>(m_file, Database::Mode::ReadOnly);
-        db->execute("PRAGMA cache_size=-8000; PRAGMA mmap_size=1073741824");
+        db->execute("PRAGMA cache_size=-4000"); // the system caches the file's pages, too
         return db;
     }
     void giveReader(std::unique_ptr<Database> db) {
@@ -154,29 +128,86 @@ private:
             m_readers.push_back(std::move(db));
     }
 
-    IngestState* ingestState(const AttemptKey& key); // write mutex held; null: unknown attempt
+    IngestLedger* ledger(const AttemptKey& key); // write mutex held; null: unknown attempt
     IngestedBatch ingestOne(ipc::TelemetryBatch& batch);
-    void storeSequence(const IngestState& state, const ipc::TelemetryBatch& batch, std::uint64_t points);
-    void writeGaps(const IngestState& state);
+    void storeSequence(const IngestLedger& state, const ipc::TelemetryBatch& batch, std::uint64_t points);
+    void writeGaps(const IngestLedger& state);
+    void commit(Transaction& transaction); // write mutex held
+    void foldLogs();
     void loadPoints(Database& db, const std::vector<std::int64_t>& attempts, std::shared_lock<std::shared_mutex>& lock);
 
     const std::filesystem::path m_file; // constant after construction
     std::mutex m_writeMutex;
     Database m_writer;                             // guarded by m_writeMutex
-    std::map<AttemptKey, IngestState> m_ingest;    // guarded by m_writeMutex
+    CommitMark m_mark;                             // guarded by m_writeMutex
+    std::uint64_t m_commits = 0;                   // guarded by m_writeMutex
+    std::vector<std::string> m_notices;            // constant after prepare()
+    std::map<AttemptKey, IngestLedger> m_ingest;    // guarded by m_writeMutex
     PointStore m_points;                           // has its own lock, taken after m_writeMutex
     EmaCache m_ema;                                // any thread
     std::mutex m_readerMutex;
     std::vector<std::unique_ptr<Database>> m_readers; // guarded by m_readerMutex
 };
 
-IngestState* Store::Impl::ingestState(const AttemptKey& key) {
+Result<void> Store::Impl::prepare() {
+    if (auto prepared = prepareSchema(m_writer, m_file.string()); !prepared)
+        return prepared;
+    {
+        Rows rows = m_writer.query("SELECT commits FROM store_state");
+        if (!rows.next())
+            return fail(ErrorCode::DataLoss, "the store has lost the row of its table store_state; `telehelmd check --repair` mends it",
+                        m_file.string());
+        m_commits = static_cast<std::uint64_t>(rows.integer(0));
+    }
+    if (const auto marked = CommitMark::read(m_file); marked && *marked > m_commits) {
+        m_notices.push_back(lostCommits(*marked - m_commits, m_file));
+        m_writer.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text) VALUES('commits',0,0,0,0,0,?,?)", ipc::nowUs(),
+                     m_notices.back());
+    }
+    m_mark.write(m_commits);
+    foldLogs();
+    return {};
+}
+
+void Store::Impl::commit(Transaction& transaction) {
+    m_writer.run("UPDATE store_state SET commits=commits+1");
+    transaction.commit();
+    m_mark.write(++m_commits);
+}
+
+// At the beginning and at the end: so the log of an attempt that is not in memory is empty. It may fail (a full disk):
+// then log and memory go on as they are.
+void Store::Impl::foldLogs() {
+    const std::lock_guard lock(m_writeMutex);
+    const std::lock_guard pointsLock(m_points.mutex());
+    std::vector<std::int64_t> attempts;
+    (void)guarded<void>([&]() -> Result<void> {
+        for (Rows rows = m_writer.query("SELECT DISTINCT attempt_id FROM tail_log"); rows.next();)
+            attempts.push_back(rows.integer(0));
+        return {};
+    });
+    for (const std::int64_t attempt : attempts) {
+        const auto folded = guarded<void>([&]() -> Result<void> {
+            if (!m_points.isLoaded(attempt))
+                m_points.load(m_writer, attempt);
+            Transaction transaction(m_writer);
+            m_points.fold(m_writer, attempt);
+            commit(transaction);
+            return {};
+        });
+        m_points.forget(attempt);
+        if (!folded)
+            return;
+    }
+}
+
+IngestLedger* Store::Impl::ledger(const AttemptKey& key) {
     if (const auto found = m_ingest.find(key); found != m_ingest.end())
         return &found->second;
     const auto row = selectAttempt(m_writer, key);
     if (!row)
         return nullptr;
-    IngestState state{row->id, row->info.lastSequence, {}, 0};
+    IngestLedger state{row->id, row->info.lastSequence, {}, 0};
     for (Rows rows = m_writer.query("SELECT from_sequence, to_sequence FROM gaps WHERE attempt_id=? ORDER BY from_sequence", row->id);
          rows.next();)
         state.gaps.push_back({static_cast<std::uint64_t>(rows.integer(0)), static_cast<std::uint64_t>(rows.integer(1))});
@@ -191,7 +222,8 @@ Result<std::vector<IngestedBatch>> Store::Impl::ingest(std::span<ipc::TelemetryB
         Transaction transaction(m_writer);
         for (ipc::TelemetryBatch& batch : batches)
             done.push_back(ingestOne(batch));
-        transaction.commit();
+        m_points.tidy(m_writer);
+        commit(transaction);
         return done;
     });
     if (!result)
@@ -205,14 +237,14 @@ Result<std::vector<IngestedBatch>> Store::Impl::ingest(std::span<ipc::TelemetryB
 
 IngestedBatch Store::Impl::ingestOne(ipc::TelemetryBatch& batch) {
     IngestedBatch done;
-    IngestState* state = ingestState(batch.key);
+    IngestLedger* state = ledger(batch.key);
     if (!state || batch.sequence == 0) {
         done.refused = state ? Error{ErrorCode::InvalidArgument, "a batch needs a sequence number from 1 on", "store"}
                              : unknownAttempt(batch.key);
         return done;
     }
     const std::vector<SequenceGap> gapsBefore = state->gaps;
-    if (takeSequence(*state, batch.sequence)) {
+    if (state->take(batch.sequence)) {
         done.stored = true;
         done.points = pointCount(batch);
         m_points.append(m_writer, state->id, batch.series);
@@ -231,11 +263,11 @@ IngestedBatch Store::Impl::ingestOne(ipc::TelemetryBatch& batch) {
         if (gapsBefore != state->gaps)
             writeGaps(*state);
     }
-    done.ack = ackOf(*state);
+    done.ack = state->ack();
     return done;
 }
 
-void Store::Impl::storeSequence(const IngestState& state, const ipc::TelemetryBatch& batch, std::uint64_t points) {
+void Store::Impl::storeSequence(const IngestLedger& state, const ipc::TelemetryBatch& batch, std::uint64_t points) {
     std::int64_t step = 0, tokens = 0;
     for (const ipc::SeriesBlock& block : batch.series)
         for (const ipc::Point& point : block.points) {
@@ -247,7 +279,7 @@ void Store::Impl::storeSequence(const IngestState& state, const ipc::TelemetryBa
                  state.last, points, step, tokens, ipc::nowUs(), state.id);
 }
 
-void Store::Impl::writeGaps(const IngestState& state) {
+void Store::Impl::writeGaps(const IngestLedger& state) {
     m_writer.run("DELETE FROM gaps WHERE attempt_id=?", state.id);
     for (const SequenceGap& gap : state.gaps)
         m_writer.run("INSERT INTO gaps(attempt_id, from_sequence, to_sequence) VALUES(?,?,?)", state.id, gap.from, gap.to);
@@ -256,30 +288,35 @@ void Store::Impl::writeGaps(const IngestState& state) {
 Result<std::uint64_t> Store::Impl::acknowledged(const AttemptKey& key, std::uint64_t firstUnacked) {
     const std::lock_guard lock(m_writeMutex);
     return guarded<std::uint64_t>([&]() -> Result<std::uint64_t> {
-        IngestState* state = ingestState(key);
+        IngestLedger* state = ledger(key);
         if (!state)
             return tl::unexpected(unknownAttempt(key));
         state->firstHeld = std::max(state->firstHeld, firstUnacked);
-        return ackOf(*state);
+        return state->ack();
     });
 }
 
 Result<std::vector<SequenceGap>> Store::Impl::gaps(const AttemptKey& key) {
     const std::lock_guard lock(m_writeMutex);
     return guarded<std::vector<SequenceGap>>([&]() -> Result<std::vector<SequenceGap>> {
-        const IngestState* state = ingestState(key);
+        const IngestLedger* state = ledger(key);
         if (!state)
             return tl::unexpected(unknownAttempt(key));
         return state->gaps;
     });
 }
 
-// Enters and leaves with `lock` held shared.
+// Enters and leaves with `lock` held shared. As a rule there is nothing to do: what is not in memory has no log.
 void Store::Impl::loadPoints(Database& db, const std::vector<std::int64_t>& attempts, std::shared_lock<std::shared_mutex>& lock) {
     for (;;) {
         std::vector<std::int64_t> missing;
-        std::copy_if(attempts.begin(), attempts.end(), std::back_inserter(missing),
-                     [&](std::int64_t id) { return !m_points.isLoaded(id); });
+        for (const std::int64_t id : attempts) {
+            if (m_points.isLoaded(id))
+                continue;
+            Rows rows = db.query("SELECT 1 FROM tail_log WHERE attempt_id=? LIMIT 1", id);
+            if (rows.next())
+                missing.push_back(id);
+        }
         if (missing.empty())
             return;
         lock.unlock();
@@ -293,43 +330,103 @@ void Store::Impl::loadPoints(Database& db, const std::vector<std::int64_t>& atte
     }
 }
 
-Result<std::vector<ipc::SeriesInfo>> Store::Impl::listSeries(const AttemptKey& key, const std::string& glob) {
-    return read<std::vector<ipc::SeriesInfo>>([&](Database& db) -> Result<std::vector<ipc::SeriesInfo>> {
-        const std::vector<AttemptRow> attempts = selectAttempts(db, key.run);
-        std::vector<ipc::SeriesInfo> found;
-        std::shared_lock lock(m_points.mutex());
-        for (const AttemptRow& attempt : attempts) {
-            if (key.attempt != 0 ? attempt.info.key.attempt != key.attempt : attempt.id != attempts.back().id)
-                continue;
-            loadPoints(db, {attempt.id}, lock);
-            for (const auto& [name, state] : m_points.series(attempt.id))
-                if (glob.empty() || matches(glob, name))
-                    found.push_back({attempt.info.key, name, state->points, state->firstStep, state->lastStep, state->latest});
-        }
+Result<ipc::SeriesPage> Store::Impl::listSeries(const ipc::SeriesListQuery& query) {
+    return read<ipc::SeriesPage>([&](Database& db) -> Result<ipc::SeriesPage> {
+        const std::vector<AttemptRow> attempts = selectAttempts(db, query.key.run);
         if (attempts.empty())
-            return fail(ErrorCode::NotFound, "no run named “" + key.run + "”", "store");
-        return found;
+            return fail(ErrorCode::NotFound, "no run named “" + query.key.run + "”", "store");
+        const auto attempt = query.key.attempt == 0 ? std::prev(attempts.end())
+                                                    : std::find_if(attempts.begin(), attempts.end(), [&](const AttemptRow& row) {
+                                                          return row.info.key.attempt == query.key.attempt;
+                                                      });
+        ipc::SeriesPage page;
+        if (attempt == attempts.end())
+            return page;
+        const std::vector<SeriesRow> rows = pageOfSeries(db, attempt->id, query.glob, query.after, query.limit);
+        page.matching = rows.size();
+        if (query.limit != 0 && rows.size() == query.limit) {
+            const std::uint64_t behind = countSeries(db, attempt->id, query.glob, rows.back().name);
+            page.matching += behind;
+            if (behind > 0)
+                page.next = rows.back().name;
+        }
+        std::shared_lock lock(m_points.mutex());
+        loadPoints(db, {attempt->id}, lock);
+        const PointStore::Series& open = m_points.series(attempt->id); // what came since the last fold
+        page.series.reserve(rows.size());
+        for (const SeriesRow& row : rows) {
+            const auto known = open.find(row.name);
+            const SeriesSummary& newest = known == open.end() ? static_cast<const SeriesSummary&>(row) : *known->second;
+            page.series.push_back({attempt->info.key, row.name, newest.points, newest.firstStep, newest.lastStep, newest.latest});
+        }
+        return page;
+    });
+}
+
+Result<ipc::LineageInfo> Store::Impl::lineage(const std::string& run) {
+    return read<ipc::LineageInfo>([&](Database& db) -> Result<ipc::LineageInfo> {
+        const Lineage lineage(selectAttempts(db, run));
+        if (lineage.nodes().empty())
+            return fail(ErrorCode::NotFound, "no run named “" + run + "”", "store");
+        std::vector<std::int64_t> ids;
+        for (const Lineage::Node& node : lineage.nodes())
+            ids.push_back(node.attempt.id);
+        SeriesViews views(db);
+        std::shared_lock lock(m_points.mutex());
+        loadPoints(db, ids, lock);
+        const Snapshot snapshot(db);
+        // The loss is what every trainer logs at every step; else what its attempt has most of.
+        std::map<std::int64_t, std::string> clocks;
+        for (const std::int64_t id : ids) {
+            std::string& name = clocks[id] = ipc::series::kTrainLoss;
+            if (!findSeries(db, id, name)) {
+                Rows rows = db.query("SELECT name, max(points) FROM series WHERE attempt_id=?", id);
+                name = rows.next() ? rows.text(0) : std::string();
+            }
+            views.copy(m_points, id, {name});
+        }
+        lock.unlock();
+        return lineage.describe(run, [&](const Lineage::Node& node, std::int64_t step) -> std::optional<Lineage::Place> {
+            SeriesReader* clock = views.reader(node.attempt.id, clocks[node.attempt.id]);
+            const std::uint64_t end = clock ? clock->endAtMost(ipc::Axis::Step, step) : 0;
+            std::optional<Lineage::Place> place;
+            if (end > 0)
+                clock->readPoints(end - 1, end, [&](std::uint64_t, std::span<const ipc::Point> points) {
+                    place = Lineage::Place{points.front().tokens, points.front().wallUs};
+                });
+            return place;
+        });
     });
 }
 
 Result<void> Store::Impl::querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) {
     return read<void>([&](Database& db) -> Result<void> {
-        std::vector<AttemptRow> attempts = selectAttempts(db, query.key.run);
-        if (attempts.empty())
-            return fail(ErrorCode::NotFound, "no run named “" + query.key.run + "”", "store");
+        std::vector<AttemptKey> keys = {query.key};
+        keys.insert(keys.end(), query.also.begin(), query.also.end());
+        std::vector<std::unique_ptr<SeriesQueryRunner>> runners;
         std::vector<std::int64_t> ids;
-        for (const AttemptRow& attempt : attempts)
-            ids.push_back(attempt.id);
-        const Lineage lineage(std::move(attempts));
-        if (query.key.attempt != 0 && !lineage.find(query.key.attempt))
-            return tl::unexpected(unknownAttempt(query.key));
-        SeriesQueryRunner runner(db, m_ema, lineage, query);
+        for (const AttemptKey& key : keys) {
+            std::vector<AttemptRow> attempts = selectAttempts(db, key.run);
+            if (attempts.empty())
+                return fail(ErrorCode::NotFound, "no run named “" + key.run + "”", "store");
+            for (const AttemptRow& attempt : attempts)
+                ids.push_back(attempt.id);
+            Lineage lineage(std::move(attempts));
+            if (key.attempt != 0 && !lineage.find(key.attempt))
+                return tl::unexpected(unknownAttempt(key));
+            runners.push_back(std::make_unique<SeriesQueryRunner>(db, m_ema, std::move(lineage), query, key));
+        }
         std::shared_lock lock(m_points.mutex());
         loadPoints(db, ids, lock);
         const Snapshot snapshot(db);
-        runner.copyStates(m_points);
+        for (auto& runner : runners)
+            runner->copyStates(m_points);
         lock.unlock();
-        runner.run(sink);
+        const std::vector<std::uint32_t> passes = passesOf(query);
+        for (std::uint32_t pass = 0; pass < passes.size(); ++pass)
+            for (auto& runner : runners)
+                if (!runner->run(passes[pass], pass, pass + 1 == passes.size(), sink))
+                    return {};
         return {};
     });
 }
@@ -347,6 +444,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& file) {
         return tl::unexpected(toError(error, file.string()));
     }
 }
+
+const std::vector<std::string>& Store::notices() const { return m_impl->notices(); }
 
 Result<void> Store::addRun(const RunRecord& run) {
     return m_impl->write<void>([&](Database& db) { insertRun(db, run); });
@@ -433,9 +532,9 @@ Result<std::uint64_t> Store::pointsStored() {
     });
 }
 
-Result<std::vector<ipc::SeriesInfo>> Store::listSeries(const AttemptKey& key, const std::string& glob) {
-    return m_impl->listSeries(key, glob);
-}
+Result<ipc::SeriesPage> Store::listSeries(const ipc::SeriesListQuery& query) { return m_impl->listSeries(query); }
+
+Result<ipc::LineageInfo> Store::lineage(const std::string& run) { return m_impl->lineage(run); }
 
 Result<void> Store::querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) {
     return m_impl->querySeries(query, sink);

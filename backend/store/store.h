@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "store/ingest_ledger.h"
 #include "store/records.h"
 #include "telehelm/ipc/control_api.h"
 #include "telehelm/ipc/result.h"
@@ -27,16 +28,13 @@ struct IngestedBatch {
     std::optional<Error> refused;      // e.g. its attempt is unknown
 };
 
-struct SequenceGap {
-    std::uint64_t from = 0, to = 0; // inclusive
-    bool operator==(const SequenceGap&) const = default;
-};
-
 /// Any thread; every method blocks until its work is durable or read.
 class Store {
 public:
     static Result<std::unique_ptr<Store>> open(const std::filesystem::path& file);
     ~Store();
+    /// What open() noticed that an operator should know, in plain sentences; empty: nothing.
+    [[nodiscard]] const std::vector<std::string>& notices() const;
 
     // Runs and attempts.
     Result<void> addRun(const RunRecord& run);
@@ -68,7 +66,9 @@ public:
     Result<std::uint64_t> pointsStored();
 
     // History.
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey& key, const std::string& glob);
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery& query);
+    Result<ipc::LineageInfo> lineage(const std::string& run);
+    /// Damage costs only what it holds: the segments name it in `missing`.
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink);
 
 private:

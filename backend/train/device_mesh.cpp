@@ -53,8 +53,9 @@ std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const p
     if (config.device != "cuda") {
         return model::makeCpuModel(config.model, config.microSequences(), threads, placement);
     }
-    return model::makeCudaModel(config.model, config.microSequences(), placement,
-                                {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .onNote = onNote});
+    return model::makeCudaModel(
+        config.model, config.microSequences(), placement,
+        {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .onNote = onNote});
 }
 
 } // namespace telehelm::train

@@ -13,8 +13,8 @@ namespace telehelm::train {
 
 /// Where a rank's model runs.
 struct DevicePlace {
-    int index = 0;           // of the CUDA device
-    bool isShared = false;   // several ranks of this machine use it
+    int index = 0;         // of the CUDA device
+    bool isShared = false; // several ranks of this machine use it
 };
 
 /// Collective: ranks of one host (by its name) share its `devices` in turn.

@@ -10,8 +10,8 @@ namespace telehelm::train {
 
 using Buffer = model::DeviceState::Buffer;
 
-DeviceOptimizer::DeviceOptimizer(model::Model& model, const DeviceAxes& axes, const config::OptimizerConfig& config, bool sumsNorms,
-                                 bool countsNorms)
+DeviceOptimizer::DeviceOptimizer(model::Model& model, const DeviceAxes& axes, const config::OptimizerConfig& config,
+                                 bool sumsNorms, bool countsNorms)
     : m_model(model), m_state(*model.device()), m_axes(axes), m_config(config), m_countsAll(countsNorms) {
     const std::vector<model::ParameterInfo>& layout = model.layout();
     const std::int64_t end = layout.back().offset + layout.back().size, rank = m_axes.data != nullptr ? m_axes.data->rank() : 0;
@@ -78,15 +78,16 @@ void DeviceOptimizer::gatherParameters() {
         return;
     const std::int64_t size = m_state.shardSize();
     float* const parameters = m_state.pointer(Buffer::Parameters);
-    m_axes.data->allGather(parameters + size * m_axes.data->rank(), parameters, static_cast<std::size_t>(size), comm::DeviceType::Float,
-                           m_state.stream());
+    m_axes.data->allGather(parameters + size * m_axes.data->rank(), parameters, static_cast<std::size_t>(size),
+                           comm::DeviceType::Float, m_state.stream());
     m_state.refreshWeights();
     m_axes.data->wait(m_state.stream());
 }
 
 Shard DeviceOptimizer::shard() {
     const auto size = static_cast<std::size_t>(m_to - m_from);
-    for (const auto& [buffer, host] : {std::pair{Buffer::Parameters, &m_parameters}, {Buffer::FirstMoment, &m_first}, {Buffer::SecondMoment, &m_second}}) {
+    for (const auto& [buffer, host] :
+         {std::pair{Buffer::Parameters, &m_parameters}, {Buffer::FirstMoment, &m_first}, {Buffer::SecondMoment, &m_second}}) {
         host->resize(size);
         m_state.download(buffer, m_from, *host);
     }
@@ -96,7 +97,8 @@ Shard DeviceOptimizer::shard() {
 
 void DeviceOptimizer::takeShard() {
     if (m_handedOut)
-        for (const auto& [buffer, host] : {std::pair{Buffer::Parameters, &m_parameters}, {Buffer::FirstMoment, &m_first}, {Buffer::SecondMoment, &m_second}})
+        for (const auto& [buffer, host] :
+             {std::pair{Buffer::Parameters, &m_parameters}, {Buffer::FirstMoment, &m_first}, {Buffer::SecondMoment, &m_second}})
             m_state.upload(buffer, m_from, *host);
     m_handedOut = false;
     gatherParameters();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The optimizer's half of a step where weights, gradients and moments live on a device: the distributed optimizer over the data axis with one
-// block a rank. The host sees a shard only when it is saved or loaded.
+// The optimizer's half of a step where weights, gradients and moments live on a device: the distributed optimizer over the data
+// axis with one block a rank. The host sees a shard only when it is saved or loaded.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,10 @@ struct DeviceAxes {
 /// Trainer thread only; collective over the data axis, and over the tensor axis where norms are summed.
 class DeviceOptimizer {
 public:
-    /// `sumsNorms`: under sequence parallelism a tensor rank has only its rows' share of the norms' gradients. `countsNorms`: weights
-    /// that all tensor ranks hold belong to this one's part of the global norm.
-    DeviceOptimizer(model::Model& model, const DeviceAxes& axes, const config::OptimizerConfig& config, bool sumsNorms, bool countsNorms);
+    /// `sumsNorms`: under sequence parallelism a tensor rank has only its rows' share of the norms' gradients. `countsNorms`:
+    /// weights that all tensor ranks hold belong to this one's part of the global norm.
+    DeviceOptimizer(model::Model& model, const DeviceAxes& axes, const config::OptimizerConfig& config, bool sumsNorms,
+                    bool countsNorms);
 
     void clearGradients() { m_state.clearGradients(); }
     /// After the last backward: the own block's gradients, summed over the ranks.
@@ -38,7 +39,8 @@ public:
     /// AdamW on the own block, then all ranks get all parameters. `updates` counts from 1.
     void update(std::int64_t updates, const optim::Rates& rates, float gradScale);
 
-    /// A copy of the own block on the host, padding included; what a checkpoint is written from, or loaded into before takeShard().
+    /// A copy of the own block on the host, padding included; what a checkpoint is written from, or loaded into before
+    /// takeShard().
     [[nodiscard]] Shard shard();
     /// The block goes back to the device, if it was handed out since the last time, and all ranks get all parameters.
     void takeShard();

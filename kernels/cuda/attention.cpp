@@ -50,8 +50,8 @@ double timeOf(Attention& attention, const Operands& on, const AttentionBatch& ba
     for (int run = -1; run < kTimedRuns; ++run) { // one to warm up
         begin.record(stream);
         attention.forward(on.out.as<Bf16>(), on.lse.as<float>(), on.qkv.as<Bf16>(), batch, scale, scratch.data(), stream);
-        attention.backward(on.dQkv.as<Bf16>(), on.dOut.as<Bf16>(), on.qkv.as<Bf16>(), on.out.as<Bf16>(), on.lse.as<float>(), batch, scale,
-                           scratch.data(), stream);
+        attention.backward(on.dQkv.as<Bf16>(), on.dOut.as<Bf16>(), on.qkv.as<Bf16>(), on.out.as<Bf16>(), on.lse.as<float>(),
+                           batch, scale, scratch.data(), stream);
         end.record(stream);
         end.synchronize();
         if (run >= 0)

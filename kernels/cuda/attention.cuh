@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Flash attention over one engine of matrix products (mma.sync or wgmma), whose fragments agree: a warp owns 16 rows of a product, lane l
-// of it rows l / 4 and l / 4 + 8 and, of each 8 columns, l % 4 · 2 and the next. So what a product left in registers is, rounded to bf16, the left
-// factor of the next one.
+// Flash attention over one engine of matrix products (mma.sync or wgmma), whose fragments agree: a warp owns 16 rows of a
+// product, lane l of it rows l / 4 and l / 4 + 8 and, of each 8 columns, l % 4 · 2 and the next. So what a product left in
+// registers is, rounded to bf16, the left factor of the next one.
 //
-// Forward: a block owns some queries and walks over the keys with a running maximum and sum. Backward: once with a block for some keys
-// that walks over the queries (dk, dv), once with a block for some queries that walks over the keys (dq); both compute P from lse again.
-// That is two products more than one walk with atomic adds would need, and gives the same bits each time.
+// Forward: a block owns some queries and walks over the keys with a running maximum and sum. Backward: once with a block for some
+// keys that walks over the queries (dk, dv), once with a block for some queries that walks over the keys (dq); both compute P
+// from lse again. That is two products more than one walk with atomic adds would need, and gives the same bits each time.
 #pragma once
 
 #include <cmath>
@@ -16,8 +16,8 @@
 
 namespace telehelm::kernels::cuda {
 
-/// bf16 (rows, D) in shared memory: panels of 64 columns (128 bytes a row), the eight 16-byte pieces of a row permuted by the row's
-/// number, as TMA's 128-byte swizzle does; so neither ldmatrix nor wgmma meets a bank conflict. Aligned to 1024 bytes.
+/// bf16 (rows, D) in shared memory: panels of 64 columns (128 bytes a row), the eight 16-byte pieces of a row permuted by the
+/// row's number, as TMA's 128-byte swizzle does; so neither ldmatrix nor wgmma meets a bank conflict. Aligned to 1024 bytes.
 struct Tile {
     unsigned char* at;
     int rows;
@@ -129,7 +129,8 @@ __device__ inline void softmaxStep(float (&s)[kKeys / 8][4], float (&o)[kD / 8][
 // Shared memory: q, then two stages of k and v, then the engine's barriers.
 template <typename Engine, int kD>
 __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
-    attentionForwardKernel(Bf16* out, float* lse, const __grid_constant__ typename Engine::Source qkv, int T, int H, float scale) {
+    attentionForwardKernel(Bf16* out, float* lse, const __grid_constant__ typename Engine::Source qkv, int T, int H,
+                           float scale) {
     constexpr int kRows = Engine::kWarps * 16, kKeys = Engine::kForwardKeys, kStage = 2 * tileBytes(kKeys, kD);
     unsigned char* const memory = sharedMemory();
     const Tile q{memory, kRows};
@@ -181,7 +182,8 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
 }
 
 // delta (B, H, T) = Σ dOut · out of each row and head; a warp each.
-template <int kD> __global__ void attentionDeltaKernel(float* delta, const Bf16* dOut, const Bf16* out, std::int64_t heads, int T, int H) {
+template <int kD>
+__global__ void attentionDeltaKernel(float* delta, const Bf16* dOut, const Bf16* out, std::int64_t heads, int T, int H) {
     const std::int64_t which = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; // (b, t, h)
     if (which >= heads)
         return;
@@ -198,13 +200,15 @@ template <int kD> __global__ void attentionDeltaKernel(float* delta, const Bf16*
         delta[(batch * H + which % H) * T + row % T] = sum;
 }
 
-// dk and dv. Rows of the products are keys, columns queries. Shared memory: k, v, two stages of q and dOut, two of lse and delta, barriers.
+// dk and dv. Rows of the products are keys, columns queries. Shared memory: k, v, two stages of q and dOut, two of lse and delta,
+// barriers.
 template <typename Engine, int kD>
 __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     attentionKeysKernel(Bf16* dQkv, const __grid_constant__ typename Engine::Source qkv,
                         const __grid_constant__ typename Engine::Source dOut, const float* lse, const float* delta, int T, int H,
                         float scale) {
-    constexpr int kRows = Engine::kWarps * 16, kQueries = Engine::template kBackwardStep<kD>, kStage = 2 * tileBytes(kQueries, kD);
+    constexpr int kRows = Engine::kWarps * 16, kQueries = Engine::template kBackwardStep<kD>,
+                  kStage = 2 * tileBytes(kQueries, kD);
     unsigned char* const memory = sharedMemory();
     const Tile k{memory, kRows}, v{memory + tileBytes(kRows, kD), kRows};
     const auto queries = [&](int stage) { return Tile{memory + 2 * tileBytes(kRows, kD) + stage * kStage, kQueries}; };
@@ -213,8 +217,10 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     typename Engine::Pipeline pipeline(rowFacts + 4 * kQueries);
 
     const auto [head, batch] = headPlace(H);
-    const int firstKey = static_cast<int>(blockIdx.x) * kRows, firstTile = firstKey / kQueries, tiles = (T + kQueries - 1) / kQueries;
-    const int thread = static_cast<int>(threadIdx.x), key = firstKey + thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
+    const int firstKey = static_cast<int>(blockIdx.x) * kRows, firstTile = firstKey / kQueries,
+              tiles = (T + kQueries - 1) / kQueries;
+    const int thread = static_cast<int>(threadIdx.x), key = firstKey + thread / 32 * 16 + thread % 32 / 4,
+              column = thread % 4 * 2;
     const auto fetch = [&](int tile) {
         const int stage = tile % 2, query = tile * kQueries;
         const bool isFirst = tile == firstTile;
@@ -280,8 +286,8 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
 template <typename Engine, int kD>
 __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     attentionQueriesKernel(Bf16* dQkv, const __grid_constant__ typename Engine::Source qkv,
-                           const __grid_constant__ typename Engine::Source dOut, const float* lse, const float* delta, int T, int H,
-                           float scale) {
+                           const __grid_constant__ typename Engine::Source dOut, const float* lse, const float* delta, int T,
+                           int H, float scale) {
     constexpr int kRows = Engine::kWarps * 16, kKeys = Engine::template kBackwardStep<kD>, kStage = 2 * tileBytes(kKeys, kD);
     unsigned char* const memory = sharedMemory();
     const Tile q{memory, kRows}, gradient{memory + tileBytes(kRows, kD), kRows};
@@ -292,7 +298,8 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     const auto [head, batch] = headPlace(H);
     const int firstRow = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kRows; // the longest walks first
     const int lastRow = min(firstRow + kRows, T) - 1, tiles = lastRow / kKeys + 1;
-    const int thread = static_cast<int>(threadIdx.x), row = firstRow + thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
+    const int thread = static_cast<int>(threadIdx.x), row = firstRow + thread / 32 * 16 + thread % 32 / 4,
+              column = thread % 4 * 2;
     const auto fetch = [&](int tile) {
         const int stage = tile % 2;
         pipeline.begin(stage, kStage + (tile == 0 ? 2 * tileBytes(kRows, kD) : 0));
@@ -348,7 +355,8 @@ public:
         return static_cast<std::size_t>(batch.B * batch.H * batch.T) * sizeof(float); // delta
     }
 
-    void forward(Bf16* out, float* lse, const Bf16* qkv, const AttentionBatch& batch, float scale, void*, const Stream& stream) override {
+    void forward(Bf16* out, float* lse, const Bf16* qkv, const AttentionBatch& batch, float scale, void*,
+                 const Stream& stream) override {
         check(batch);
         if (batch.D == 64)
             forwardOf<64>(out, lse, qkv, batch, scale, stream);
@@ -380,8 +388,8 @@ private:
     template <int kD>
     void forwardOf(Bf16* out, float* lse, const Bf16* qkv, const AttentionBatch& batch, float scale, const Stream& stream) {
         const std::size_t shared = tileBytes(kRows, kD) + 4 * tileBytes(Engine::kForwardKeys, kD) + kBarrierBytes;
-        launch("attentionForward", attentionForwardKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared, stream, out, lse,
-               Engine::source(qkv, batch, 3 * batch.H), batch.T, batch.H, scale);
+        launch("attentionForward", attentionForwardKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared, stream, out,
+               lse, Engine::source(qkv, batch, 3 * batch.H), batch.T, batch.H, scale);
     }
 
     template <int kD>
@@ -392,12 +400,12 @@ private:
         const std::size_t shared = 2 * tileBytes(kRows, kD) + 4 * tileBytes(kStep, kD) + kBarrierBytes;
         const std::size_t facts = 4 * kStep * sizeof(float);
         const auto queries = Engine::source(qkv, batch, 3 * batch.H), gradients = Engine::source(dOut, batch, batch.H);
-        launch("attentionDelta", attentionDeltaKernel<kD>, dim3(static_cast<unsigned>((heads + 7) / 8)), 256, 0, stream, delta, dOut, out,
-               heads, batch.T, batch.H);
-        launch("attentionKeys", attentionKeysKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared + facts, stream, dQkv, queries,
-               gradients, lse, delta, batch.T, batch.H, scale);
-        launch("attentionQueries", attentionQueriesKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared, stream, dQkv, queries,
-               gradients, lse, delta, batch.T, batch.H, scale);
+        launch("attentionDelta", attentionDeltaKernel<kD>, dim3(static_cast<unsigned>((heads + 7) / 8)), 256, 0, stream, delta,
+               dOut, out, heads, batch.T, batch.H);
+        launch("attentionKeys", attentionKeysKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared + facts, stream, dQkv,
+               queries, gradients, lse, delta, batch.T, batch.H, scale);
+        launch("attentionQueries", attentionQueriesKernel<Engine, kD>, gridOf(batch), Engine::kWarps * 32, shared, stream, dQkv,
+               queries, gradients, lse, delta, batch.T, batch.H, scale);
     }
 };
 

@@ -9,8 +9,8 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-/// A matrix in shared memory as wgmma is told of it: address, the distance of 64-column panels (`leading`) and of groups of 8 rows, in
-/// bytes, swizzle of 128 bytes. PTX, "Matrix Descriptor Format".
+/// A matrix in shared memory as wgmma is told of it: address, the distance of 64-column panels (`leading`) and of groups of 8
+/// rows, in bytes, swizzle of 128 bytes. PTX, "Matrix Descriptor Format".
 __device__ inline std::uint64_t descriptorOf(const unsigned char* at, int leading) {
     constexpr std::uint64_t kGroupBytes = 1024, kSwizzle128 = 1;
     return static_cast<std::uint64_t>((sharedAddress(at) & 0x3FFFFU) >> 4) | static_cast<std::uint64_t>(leading >> 4) << 16 |
@@ -67,23 +67,30 @@ struct WgmmaEngine {
     /// c (64 rows a warpgroup, kN) += a bᵀ; a (rows, kK), b (kN, kK). A step of 16 is 32 bytes on in the swizzled row.
     template <int kN, int kK> __device__ static void multiplyTiles(float (&c)[kN / 8][4], const Tile& a, const Tile& b) {
         const int aRow = static_cast<int>(threadIdx.x) / 128 * 64;
+        pin(c);
         beginWgmma();
 #pragma unroll
         for (int k = 0; k < kK; k += 16) {
             const int step = k % 64 * 2;
-            wgmmaTiles(c, descriptorOf(pieceOf(a, aRow, k / 64 * 64) + step, 16), descriptorOf(pieceOf(b, 0, k / 64 * 64) + step, 16));
+            wgmmaTiles(c, descriptorOf(pieceOf(a, aRow, k / 64 * 64) + step, 16),
+                       descriptorOf(pieceOf(b, 0, k / 64 * 64) + step, 16));
         }
         finishWgmma();
+        pin(c);
     }
 
     /// c (64 rows a warpgroup, kN) += a b; a (64, kK) in registers, b (kK, kN). A step of 16 is 16 rows on.
     template <int kN, int kK>
-    __device__ static void multiplyFactor(float (&c)[kN / 8][4], const std::uint32_t (&a)[kK / 16][4], const Tile& b) {
+    __device__ static void multiplyFactor(float (&c)[kN / 8][4], std::uint32_t (&a)[kK / 16][4], const Tile& b) {
+        pin(c);
+        pin(a);
         beginWgmma();
 #pragma unroll
         for (int k = 0; k < kK; k += 16)
             wgmmaFactor(c, a[k / 16], descriptorOf(pieceOf(b, k, 0), b.rows * 128));
         finishWgmma();
+        pin(a); // not written again before the wait
+        pin(c);
     }
 };
 

@@ -92,8 +92,8 @@ __global__ void vocabMaxKernel(float* largest, Logits logits) {
         largest[n] = all.largest;
 }
 
-__global__ void vocabSumsKernel(float* sums, float* targetLogits, Logits logits, const float* largest, const std::int32_t* targets,
-                                std::int64_t first) {
+__global__ void vocabSumsKernel(float* sums, float* targetLogits, Logits logits, const float* largest,
+                                const std::int32_t* targets, std::int64_t first) {
     __shared__ float parts[kWarp];
     const std::int64_t n = blockIdx.x, target = targets[n] - first;
     const Bf16* const row = logits.values + n * logits.stride;
@@ -136,9 +136,11 @@ void crossEntropyForward(float* nats, const Logits& logits, const std::int32_t* 
         launch("crossEntropyForward", crossEntropyKernel, grid, kThreads, 0, stream, nats, logits, targets, 0.0F, false);
 }
 
-void crossEntropyForwardBackward(float* nats, const Logits& logits, const std::int32_t* targets, float gradScale, const Stream& stream) {
+void crossEntropyForwardBackward(float* nats, const Logits& logits, const std::int32_t* targets, float gradScale,
+                                 const Stream& stream) {
     if (const dim3 grid = gridOf(logits); logits.N > 0)
-        launch("crossEntropyForwardBackward", crossEntropyKernel, grid, kThreads, 0, stream, nats, logits, targets, gradScale, true);
+        launch("crossEntropyForwardBackward", crossEntropyKernel, grid, kThreads, 0, stream, nats, logits, targets, gradScale,
+               true);
 }
 
 void vocabMax(float* largest, const Logits& logits, const Stream& stream) {
@@ -154,8 +156,8 @@ void vocabSums(float* sums, float* targetLogits, const Logits& logits, const flo
 
 void vocabNats(float* nats, const float* sums, const float* targetLogits, std::int64_t N, const Stream& stream) {
     if (N > 0)
-        launch("vocabNats", vocabNatsKernel, dim3(static_cast<unsigned>((N + kThreads - 1) / kThreads)), kThreads, 0, stream, nats, sums,
-               targetLogits, N);
+        launch("vocabNats", vocabNatsKernel, dim3(static_cast<unsigned>((N + kThreads - 1) / kThreads)), kThreads, 0, stream,
+               nats, sums, targetLogits, N);
 }
 
 void vocabGradient(const Logits& logits, const float* largest, const float* sums, const std::int32_t* targets, std::int64_t first,

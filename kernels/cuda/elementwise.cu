@@ -35,8 +35,8 @@ void rope(const char* name, Bf16* qkv, const float* cos, const float* sin, const
           const Stream& stream) {
     require(shape.D % 16 == 0, "rope: D must be a multiple of 16");
     if (shape.N > 0)
-        launch(name, ropeKernel, dim3(static_cast<unsigned>(shape.N)), threadsFor(2 * shape.H * shape.D / 16, kThreads), 0, stream, qkv,
-               cos, sin, shape, direction);
+        launch(name, ropeKernel, dim3(static_cast<unsigned>(shape.N)), threadsFor(2 * shape.H * shape.D / 16, kThreads), 0,
+               stream, qkv, cos, sin, shape, direction);
 }
 
 // e^−z overflows to infinity where z is very negative: the quotients below are 0 then, as they should be.
@@ -136,15 +136,15 @@ void ropeBackward(Bf16* dQkv, const float* cos, const float* sin, const RopeShap
 void swigluForward(Bf16* out, const Bf16* gateUp, std::int64_t N, std::int64_t F, const Stream& stream) {
     require(F % 8 == 0, "swiglu: F must be a multiple of 8");
     if (N > 0)
-        launch("swigluForward", swigluForwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(F / 8, kThreads), 0, stream, out, gateUp,
-               F);
+        launch("swigluForward", swigluForwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(F / 8, kThreads), 0, stream, out,
+               gateUp, F);
 }
 
 void swigluBackward(Bf16* dGateUp, const Bf16* dOut, const Bf16* gateUp, std::int64_t N, std::int64_t F, const Stream& stream) {
     require(F % 8 == 0, "swiglu: F must be a multiple of 8");
     if (N > 0)
-        launch("swigluBackward", swigluBackwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(F / 8, kThreads), 0, stream, dGateUp,
-               dOut, gateUp, F);
+        launch("swigluBackward", swigluBackwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(F / 8, kThreads), 0, stream,
+               dGateUp, dOut, gateUp, F);
 }
 
 void toBf16(Bf16* out, const float* in, std::int64_t size, const Stream& stream) {

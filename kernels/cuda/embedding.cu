@@ -9,7 +9,8 @@ namespace {
 constexpr unsigned kThreads = 128;
 
 // One block a row.
-__global__ void embeddingForwardKernel(Bf16* out, const Bf16* weight, const std::int32_t* tokens, Vocabulary own, int C, float mult) {
+__global__ void embeddingForwardKernel(Bf16* out, const Bf16* weight, const std::int32_t* tokens, Vocabulary own, int C,
+                                       float mult) {
     const std::int64_t row = blockIdx.x, token = tokens[row] - own.first;
     const bool isOwn = token >= 0 && token < own.count;
     for (int c = static_cast<int>(threadIdx.x) * 8; c < C; c += static_cast<int>(blockDim.x) * 8) {
@@ -24,8 +25,8 @@ __global__ void embeddingForwardKernel(Bf16* out, const Bf16* weight, const std:
 }
 
 // One block a row; the first row of each token adds up all rows of that token, in order, so nothing is written twice.
-__global__ void embeddingBackwardKernel(float* dWeight, const Bf16* dOut, const std::int32_t* tokens, Vocabulary own, int N, int C,
-                                        float mult) {
+__global__ void embeddingBackwardKernel(float* dWeight, const Bf16* dOut, const std::int32_t* tokens, Vocabulary own, int N,
+                                        int C, float mult) {
     __shared__ unsigned matches[kThreads / kWarp];
     const int row = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
     const std::int64_t token = tokens[row], local = token - own.first;
@@ -58,20 +59,20 @@ __global__ void embeddingBackwardKernel(float* dWeight, const Bf16* dOut, const 
 
 } // namespace
 
-void embeddingForward(Bf16* out, const Bf16* weight, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N, std::int64_t C,
-                      float mult, const Stream& stream) {
+void embeddingForward(Bf16* out, const Bf16* weight, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
+                      std::int64_t C, float mult, const Stream& stream) {
     require(C % 8 == 0, "embedding: C must be a multiple of 8");
     if (N > 0)
-        launch("embeddingForward", embeddingForwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(C / 8, kThreads), 0, stream, out,
-               weight, tokens, own, C, mult);
+        launch("embeddingForward", embeddingForwardKernel, dim3(static_cast<unsigned>(N)), threadsFor(C / 8, kThreads), 0, stream,
+               out, weight, tokens, own, C, mult);
 }
 
 void embeddingBackward(float* dWeight, const Bf16* dOut, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
                        std::int64_t C, float mult, const Stream& stream) {
     require(C % 8 == 0, "embedding: C must be a multiple of 8");
     if (N > 0)
-        launch("embeddingBackward", embeddingBackwardKernel, dim3(static_cast<unsigned>(N)), kThreads, 0, stream, dWeight, dOut, tokens,
-               own, N, C, mult);
+        launch("embeddingBackward", embeddingBackwardKernel, dim3(static_cast<unsigned>(N)), kThreads, 0, stream, dWeight, dOut,
+               tokens, own, N, C, mult);
 }
 
 } // namespace telehelm::kernels::cuda

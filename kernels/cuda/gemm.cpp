@@ -105,7 +105,8 @@ Plan Gemm::State::describe(const Product& product) const {
     cublasLtMatmulDesc_t description = nullptr;
     TELEHELM_CUBLAS_CHECK(cublasLtMatmulDescCreate(&description, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     plan.product.reset(description);
-    const cublasOperation_t a = product.transposesA ? CUBLAS_OP_T : CUBLAS_OP_N, b = product.transposesB ? CUBLAS_OP_T : CUBLAS_OP_N;
+    const cublasOperation_t a = product.transposesA ? CUBLAS_OP_T : CUBLAS_OP_N,
+                            b = product.transposesB ? CUBLAS_OP_T : CUBLAS_OP_N;
     TELEHELM_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a));
     TELEHELM_CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b));
     plan.a = product.transposesA ? layout(CUDA_R_16BF, product.k, product.m, product.ldA)
@@ -119,8 +120,9 @@ Plan Gemm::State::describe(const Product& product) const {
 std::vector<cublasLtMatmulHeuristicResult_t> Gemm::State::candidates(const Plan& plan, const Product& product) const {
     std::vector<cublasLtMatmulHeuristicResult_t> found(kCandidates);
     int count = 0;
-    TELEHELM_CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(handle.get(), plan.product.get(), plan.a.get(), plan.b.get(), plan.d.get(),
-                                                         plan.d.get(), preference.get(), kCandidates, found.data(), &count));
+    TELEHELM_CUBLAS_CHECK(cublasLtMatmulAlgoGetHeuristic(handle.get(), plan.product.get(), plan.a.get(), plan.b.get(),
+                                                         plan.d.get(), plan.d.get(), preference.get(), kCandidates, found.data(),
+                                                         &count));
     found.resize(static_cast<std::size_t>(count));
     std::erase_if(found, [](const auto& result) { return result.state != CUBLAS_STATUS_SUCCESS; });
     if (found.empty())
@@ -128,8 +130,8 @@ std::vector<cublasLtMatmulHeuristicResult_t> Gemm::State::candidates(const Plan&
     return found;
 }
 
-void Gemm::State::multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const void* a, const void* b, const void* c, void* d,
-                           float alpha, float beta, const Stream& stream) const {
+void Gemm::State::multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const void* a, const void* b, const void* c,
+                           void* d, float alpha, float beta, const Stream& stream) const {
     TELEHELM_CUBLAS_CHECK(cublasLtMatmul(handle.get(), plan.product.get(), &alpha, a, plan.a.get(), b, plan.b.get(), &beta, c,
                                          plan.d.get(), d, plan.d.get(), &algorithm, workspace.data(), kWorkspaceBytes,
                                          static_cast<cudaStream_t>(stream.native())));
@@ -167,7 +169,8 @@ void Gemm::State::run(const Product& product, const void* a, const void* b, cons
     if (found == plans.end()) {
         Plan plan = describe(product);
         const auto all = candidates(plan, product);
-        if (measures && product.adds && product.isFloat) { // sums up: measured into a copy's place, so that nothing is added twice
+        if (measures && product.adds &&
+            product.isFloat) { // sums up: measured into a copy's place, so that nothing is added twice
             DeviceBuffer copy(static_cast<std::size_t>(product.ldD * product.n) * sizeof(float));
             plan.algorithm = fastest(all, plan, a, b, copy.data(), copy.data(), stream);
         } else {
@@ -186,22 +189,24 @@ Gemm& Gemm::operator=(Gemm&&) noexcept = default;
 // yᵀ (O, N) = W (I, O as columns, so transposed) · xᵀ (I, N).
 void Gemm::forward(Bf16* y, const Bf16* x, const Bf16* weight, const Bf16* residual, const LinearShape& shape, float alpha,
                    const Stream& stream, std::int64_t yStride) {
-    const Product product{true,    false,   false,   residual != nullptr, shape.O, shape.N,
-                          shape.I, shape.I, shape.I, yStride > 0 ? yStride : shape.O};
+    const Product product{
+        true, false, false, residual != nullptr, shape.O, shape.N, shape.I, shape.I, shape.I, yStride > 0 ? yStride : shape.O};
     m_state->run(product, weight, x, residual, y, alpha, residual != nullptr ? 1.0F : 0.0F, stream);
 }
 
 // dXᵀ (I, N) = Wᵀ (I, O) · dYᵀ (O, N).
-void Gemm::backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const LinearShape& shape, float alpha, const Stream& stream,
-                         std::int64_t dYStride) {
-    const Product product{false, false, false, false, shape.I, shape.N, shape.O, shape.I, dYStride > 0 ? dYStride : shape.O, shape.I};
+void Gemm::backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const LinearShape& shape, float alpha,
+                         const Stream& stream, std::int64_t dYStride) {
+    const Product product{false,  false, false, false, shape.I, shape.N, shape.O, shape.I, dYStride > 0 ? dYStride : shape.O,
+                          shape.I};
     m_state->run(product, weight, dY, nullptr, dX, alpha, 0.0F, stream);
 }
 
 // dWᵀ (I, O) += xᵀ (I, N) · dY (dYᵀ is (O, N) as columns, so transposed).
-void Gemm::backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha, const Stream& stream,
-                          std::int64_t dYStride) {
-    const Product product{false, true, true, true, shape.I, shape.O, shape.N, shape.I, dYStride > 0 ? dYStride : shape.O, shape.I};
+void Gemm::backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha,
+                          const Stream& stream, std::int64_t dYStride) {
+    const Product product{false,  true, true, true, shape.I, shape.O, shape.N, shape.I, dYStride > 0 ? dYStride : shape.O,
+                          shape.I};
     m_state->run(product, x, dY, dWeight, dWeight, alpha, 1.0F, stream);
 }
 

@@ -18,7 +18,8 @@ __device__ float updated(float parameter, float& first, float& second, float gra
     return parameter - (step.rate * step.decay * parameter + step.rate * update);
 }
 
-// One block a chunk. `isVector`: all buffers are aligned, so that a chunk's elements from the next multiple of 4 on go four at once.
+// One block a chunk. `isVector`: all buffers are aligned, so that a chunk's elements from the next multiple of 4 on go four at
+// once.
 __global__ void adamwKernel(float* parameters, Bf16* working, float* first, float* second, const float* gradients,
                             const AdamWChunk* chunks, AdamWGroups groups, bool isVector) {
     const AdamWChunk chunk = chunks[blockIdx.x];
@@ -80,10 +81,10 @@ template <bool kSquare> __global__ void partialSumKernel(double* partial, const 
 }
 
 // Second pass: one block.
-__global__ void finalSumKernel(double* out, const double* partial) {
+__global__ void finalSumKernel(double* out, const double* partial, int count) {
     __shared__ double parts[kWarp];
     double sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(kSumScratch); i += static_cast<int>(kThreads))
+    for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(kThreads))
         sum += partial[i];
     sum = blockSum(sum, parts);
     if (threadIdx.x == 0)
@@ -93,8 +94,10 @@ __global__ void finalSumKernel(double* out, const double* partial) {
 template <bool kSquare>
 void sumOf(const char* name, double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream) {
     const std::int64_t fours = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 ? size / 4 : 0;
-    launch(name, partialSumKernel<kSquare>, dim3(static_cast<unsigned>(kSumScratch)), kThreads, 0, stream, scratch, x, size, fours);
-    launch(name, finalSumKernel, dim3(1), kThreads, 0, stream, out, scratch);
+    const std::int64_t wanted = size / (4 * kThreads) + 1;
+    const auto blocks = static_cast<unsigned>(wanted < kSumScratch ? wanted : kSumScratch);
+    launch(name, partialSumKernel<kSquare>, dim3(blocks), kThreads, 0, stream, scratch, x, size, fours);
+    launch(name, finalSumKernel, dim3(1), kThreads, 0, stream, out, scratch, blocks);
 }
 
 // One block: looked at only when a step went wrong.
@@ -115,8 +118,8 @@ __global__ void countNonFiniteKernel(std::int32_t* out, const Bf16* x, std::int6
 void adamw(float* parameters, Bf16* working, float* first, float* second, const float* gradients, const AdamWChunk* chunks,
            std::int64_t count, const AdamWGroups& groups, const Stream& stream) {
     bool isVector = reinterpret_cast<std::uintptr_t>(working) % 8 == 0;
-    for (const float* buffer : {static_cast<const float*>(parameters), static_cast<const float*>(first),
-                                static_cast<const float*>(second), gradients})
+    for (const float* buffer :
+         {static_cast<const float*>(parameters), static_cast<const float*>(first), static_cast<const float*>(second), gradients})
         isVector = isVector && reinterpret_cast<std::uintptr_t>(buffer) % 16 == 0;
     if (count > 0)
         launch("adamw", adamwKernel, dim3(static_cast<unsigned>(count)), kThreads, 0, stream, parameters, working, first, second,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A group of threads works on a row: a warp up to C = 1024, else a block. Each thread holds its columns (kHeld times 8) in registers.
+// A group of threads works on a row: a warp up to C = 1024, else a block. Each thread holds its columns (kHeld times 8) in
+// registers.
 #include "rows.cuh"
 #include "telehelm/kernels/cuda/ops.h"
 
@@ -7,15 +8,15 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-constexpr int kHeld = 4;               // times 8 columns of a thread
+constexpr int kHeld = 4;                  // times 8 columns of a thread
 constexpr int kLongest = kHeld * 8 * 512; // columns
-constexpr int kNormBlocks = 256;       // of the backward: fixed, for the order of dWeight's sums
+constexpr int kNormBlocks = 256; // of the backward at most; how many depends on the shape alone, so the order of sums does
 constexpr unsigned kWarpRowThreads = 256;
 
 /// How a launch shares its rows.
 struct RowPlan {
-    unsigned threads;  // of a block
-    bool blockPerRow;  // else a warp
+    unsigned threads; // of a block
+    bool blockPerRow; // else a warp
     [[nodiscard]] std::int64_t rowsAtOnce() const { return blockPerRow ? 1 : threads / kWarp; }
 };
 
@@ -48,8 +49,8 @@ template <bool kBlockPerRow> __device__ inline Place<kBlockPerRow> placeOf() {
 }
 
 template <bool kBlockPerRow, bool kAdd>
-__global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N, int C,
-                                     float epsilon) {
+__global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N,
+                                     int C, float epsilon) {
     __shared__ float parts[kWarp];
     const auto place = placeOf<kBlockPerRow>();
     const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * place.groups + place.group;
@@ -88,7 +89,7 @@ __global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16*
     }
 }
 
-// partial (kNormBlocks, C): each block's share of dWeight. Dynamic shared memory: C floats, where a block has several rows at once.
+// partial (blocks, C): each block's share of dWeight. Dynamic shared memory: C floats, where a block has several rows at once.
 template <bool kBlockPerRow>
 __global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* residual, const Bf16* dOut, const Bf16* x,
                                       const Bf16* weight, const float* r, int N, int C) {
@@ -132,7 +133,8 @@ __global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* resi
             store8(dX + row * C + c * 8, out);
         }
     }
-    float* const sums = kBlockPerRow ? partial + static_cast<std::int64_t>(blockIdx.x) * C : reinterpret_cast<float*>(sharedMemory());
+    float* const sums =
+        kBlockPerRow ? partial + static_cast<std::int64_t>(blockIdx.x) * C : reinterpret_cast<float*>(sharedMemory());
     for (int group = 0; group < place.groups; ++group) { // in order
         if (group == place.group) {
 #pragma unroll
@@ -153,14 +155,14 @@ __global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* resi
     }
 }
 
-// 32 columns a block; 8 groups of 32 partial rows, added in order.
-__global__ void addPartialsKernel(float* dWeight, const float* partial, int C) {
+// 32 columns a block; the rows in 8 stretches, added in order.
+__global__ void addPartialsKernel(float* dWeight, const float* partial, int rows, int C) {
     __shared__ float sums[8][kWarp];
     const int lane = static_cast<int>(threadIdx.x) % kWarp, group = static_cast<int>(threadIdx.x) / kWarp;
     const int c = static_cast<int>(blockIdx.x) * kWarp + lane;
     float sum = 0;
     if (c < C)
-        for (int row = group * (kNormBlocks / 8); row < (group + 1) * (kNormBlocks / 8); ++row)
+        for (int row = rows * group / 8; row < rows * (group + 1) / 8; ++row)
             sum += partial[static_cast<std::int64_t>(row) * C + c];
     sums[group][lane] = sum;
     __syncthreads();
@@ -172,14 +174,14 @@ __global__ void addPartialsKernel(float* dWeight, const float* partial, int C) {
 }
 
 template <bool kAdd>
-void normForward(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, std::int64_t N, std::int64_t C,
-                 float epsilon, const Stream& stream) {
+void normForward(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, std::int64_t N,
+                 std::int64_t C, float epsilon, const Stream& stream) {
     const RowPlan plan = planOf(C);
     if (N == 0)
         return;
     const dim3 grid(static_cast<unsigned>((N + plan.rowsAtOnce() - 1) / plan.rowsAtOnce()));
-    launch("rmsNormForward", plan.blockPerRow ? rmsNormForwardKernel<true, kAdd> : rmsNormForwardKernel<false, kAdd>, grid, plan.threads,
-           0, stream, out, r, sum, x, delta, weight, N, C, epsilon);
+    launch("rmsNormForward", plan.blockPerRow ? rmsNormForwardKernel<true, kAdd> : rmsNormForwardKernel<false, kAdd>, grid,
+           plan.threads, 0, stream, out, r, sum, x, delta, weight, N, C, epsilon);
 }
 
 } // namespace
@@ -205,10 +207,12 @@ void rmsNormBackward(Bf16* dX, float* dWeight, const Bf16* residual, const Bf16*
         return;
     const std::size_t shared = plan.blockPerRow ? 0 : static_cast<std::size_t>(C) * sizeof(float);
     auto* const partial = static_cast<float*>(scratch);
-    launch("rmsNormBackward", plan.blockPerRow ? rmsNormBackwardKernel<true> : rmsNormBackwardKernel<false>, dim3(kNormBlocks),
+    const std::int64_t turns = (N + plan.rowsAtOnce() - 1) / plan.rowsAtOnce();
+    const auto blocks = static_cast<unsigned>(turns < kNormBlocks ? turns : kNormBlocks);
+    launch("rmsNormBackward", plan.blockPerRow ? rmsNormBackwardKernel<true> : rmsNormBackwardKernel<false>, dim3(blocks),
            plan.threads, shared, stream, dX, partial, residual, dOut, x, weight, r, N, C);
     launch("rmsNormBackward's sum", addPartialsKernel, dim3(static_cast<unsigned>((C + kWarp - 1) / kWarp)), 8 * kWarp, 0, stream,
-           dWeight, partial, C);
+           dWeight, partial, blocks, C);
 }
 
 } // namespace telehelm::kernels::cuda

@@ -91,8 +91,8 @@ DeviceBuffer::DeviceBuffer(std::size_t bytes) : m_bytes(bytes) {
     if (const cudaError_t code = cudaMalloc(&block, bytes); code != cudaSuccess) {
         std::size_t freeBytes = 0, totalBytes = 0;
         static_cast<void>(cudaMemGetInfo(&freeBytes, &totalBytes));
-        const std::string wanted = "cudaMalloc of " + std::to_string(bytes >> 20) + " MiB with " + std::to_string(freeBytes >> 20) +
-                                   " of " + std::to_string(totalBytes >> 20) + " MiB free";
+        const std::string wanted = "cudaMalloc of " + std::to_string(bytes >> 20) + " MiB with " +
+                                   std::to_string(freeBytes >> 20) + " of " + std::to_string(totalBytes >> 20) + " MiB free";
         checkCuda(code, wanted.c_str());
     }
     m_block.reset(block);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ops of kernels/cuda where there is no CUDA. They take a Stream, and there is none.
+#include "telehelm/kernels/cuda/ops.h"
 #include "absent.h"
 #include "telehelm/kernels/cuda/attention.h"
 #include "telehelm/kernels/cuda/gemm.h"
-#include "telehelm/kernels/cuda/ops.h"
 
 namespace telehelm::kernels::cuda {
 
@@ -25,7 +25,8 @@ void addRmsNormForward(Bf16*, float*, Bf16*, const Bf16*, const Bf16*, const Bf1
 std::size_t rmsNormScratch(I) {
     absent();
 }
-void rmsNormBackward(Bf16*, float*, const Bf16*, const Bf16*, const Bf16*, const Bf16*, const float*, I, I, void*, const Stream&) {
+void rmsNormBackward(Bf16*, float*, const Bf16*, const Bf16*, const Bf16*, const Bf16*, const float*, I, I, void*,
+                     const Stream&) {
     absent();
 }
 void ropeForward(Bf16*, const float*, const float*, const RopeShape&, const Stream&) {

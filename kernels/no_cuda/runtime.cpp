@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The symbols of kernels/cuda where there is no CUDA: nothing can be made, so nothing else is ever reached.
-#include "absent.h"
 #include "telehelm/kernels/cuda/runtime.h"
+#include "absent.h"
 
 namespace telehelm::kernels::cuda {
 

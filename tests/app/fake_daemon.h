@@ -172,9 +172,8 @@ public:
     Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string&) override {
         return std::vector<ipc::CheckpointInfo>{};
     }
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey&, const std::string&) override {
-        return std::vector<ipc::SeriesInfo>{};
-    }
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery&) override { return ipc::SeriesPage{}; }
+    Result<ipc::LineageInfo> lineage(const std::string&) override { return ipc::LineageInfo{}; }
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override {
         auto segments = m_daemon.answer(query);
         std::this_thread::sleep_for(std::chrono::milliseconds(m_daemon.answerDelayMs)); // news overtake the answer

@@ -73,7 +73,8 @@ public:
         const std::lock_guard lock(mutex);
         return checkpoints;
     }
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey&, const std::string&) override { return std::vector<ipc::SeriesInfo>{}; }
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery&) override { return ipc::SeriesPage{}; }
+    Result<ipc::LineageInfo> lineage(const std::string&) override { return ipc::LineageInfo{}; }
 
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override {
         std::unique_lock lock(mutex);

@@ -132,15 +132,18 @@ public:
     Result<std::vector<ipc::CheckpointInfo>> listCheckpoints(const std::string&) override {
         return inside<std::vector<ipc::CheckpointInfo>>([] { return std::vector<ipc::CheckpointInfo>{}; });
     }
-    Result<std::vector<ipc::SeriesInfo>> listSeries(const ipc::AttemptKey& key, const std::string&) override {
-        return inside<std::vector<ipc::SeriesInfo>>([&] {
+    Result<ipc::LineageInfo> lineage(const std::string&) override {
+        return inside<ipc::LineageInfo>([] { return ipc::LineageInfo{}; });
+    }
+    Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery& query) override {
+        return inside<ipc::SeriesPage>([&] {
             ipc::SeriesInfo loss;
-            loss.key = key;
+            loss.key = query.key;
             loss.name = "train/loss";
             loss.points = 1;
             loss.lastStep = 1;
             loss.latest = 4.99;
-            return std::vector{loss};
+            return ipc::SeriesPage{{loss}, 1, {}};
         });
     }
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override {

@@ -110,12 +110,13 @@ public:
         bad.damage = "rank0.bin: checksum differs";
         return std::vector<CheckpointInfo>{good, bad};
     }
-    Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string&) override {
+    Result<LineageInfo> lineage(const std::string&) override { return LineageInfo{}; }
+    Result<SeriesPage> listSeries(const SeriesListQuery& query) override {
         SeriesInfo info;
-        info.key = {key.run, 1};
+        info.key = {query.key.run, 1};
         info.name = "train/loss";
         info.points = 20;
-        return std::vector<SeriesInfo>{info};
+        return SeriesPage{{info}, 1, {}};
     }
     Result<void> querySeries(const SeriesQuery& query, const std::function<bool(SeriesSegment&&)>& sink) override {
         const std::lock_guard lock(mutex);

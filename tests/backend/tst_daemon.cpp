@@ -674,7 +674,7 @@ void TestDaemon::notesAndUnknownRuns() {
     QCOMPARE(must(place.daemon->listEvents({"r", stored.id - 1, 1})).at(0).text, note.text);
     note.key.attempt = 9;
     QVERIFY(!place.daemon->addNote(note));
-    QVERIFY(!place.daemon->listCheckpoints("x") && !place.daemon->listSeries({"x", 0}, "*"));
+    QVERIFY(!place.daemon->listCheckpoints("x") && !listAllSeries(*place.daemon, {"x", 0}, "*") && !place.daemon->lineage("x"));
 }
 
 void TestDaemon::onlyOneDaemonPerFolder() {

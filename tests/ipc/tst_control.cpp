@@ -71,11 +71,25 @@ public:
         info.path = run;
         return std::vector<CheckpointInfo>(3, info);
     }
-    Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob) override {
-        SeriesInfo info;
-        info.key = key;
-        info.name = glob;
-        return std::vector<SeriesInfo>{info};
+    Result<SeriesPage> listSeries(const SeriesListQuery& query) override { // five names, in pages
+        SeriesPage page;
+        for (char last = query.after.empty() ? 'a' : static_cast<char>(query.after.back() + 1); last <= 'e'; ++last) {
+            ++page.matching;
+            if (query.limit != 0 && page.series.size() == 2)
+                continue;
+            SeriesInfo info;
+            info.key = query.key;
+            info.name = query.glob + last;
+            page.series.push_back(info);
+        }
+        if (page.matching > page.series.size())
+            page.next = page.series.back().name;
+        return page;
+    }
+    Result<LineageInfo> lineage(const std::string& run) override {
+        LineageInfo info{run, {}, 7, 8, 9};
+        info.branches.push_back({{run, 1}, 0, 3, true, 40, 2, 41, 60, 20, 2000, 3000});
+        return info;
     }
     Result<void> querySeries(const SeriesQuery& query, const std::function<bool(SeriesSegment&&)>& sink) override {
         if (query.names.empty())
@@ -168,8 +182,14 @@ private slots:
         note.text = "seen";
         QCOMPARE(m_client->addNote(note).value().id, std::int64_t{77});
         QCOMPARE(m_client->listCheckpoints("r").value().size(), std::size_t{3});
-        const SeriesInfo info = m_client->listSeries({"r", 2}, "bpb/*").value().at(0);
-        QVERIFY(info.key.attempt == 2 && info.name == "bpb/*");
+        const std::vector<SeriesInfo> all = listAllSeries(*m_client, {"r", 2}, "bpb/*").value(); // three pages
+        QVERIFY(all.size() == 5 && all[4].key.attempt == 2 && all[4].name == "bpb/*e");
+        const LineageInfo lineage = m_client->lineage("r").value();
+        QVERIFY(lineage.run == "r" && lineage.lostSteps == 7 && lineage.lostTokens == 8 && lineage.lostWallUs == 9);
+        const LineageBranch& branch = lineage.branches.at(0);
+        QVERIFY(branch.key.attempt == 1 && branch.forkStep == 3 && branch.isEffective && branch.effectiveTo == 40 && branch.cutBy == 2);
+        QVERIFY(branch.abandonedFrom == 41 && branch.abandonedTo == 60 && branch.lostSteps == 20 && branch.lostTokens == 2000 &&
+                branch.lostWallUs == 3000);
         QVERIFY(m_client->shutdown(true).has_value());
         QCOMPARE(m_api.stopped.load(), 2);
     }

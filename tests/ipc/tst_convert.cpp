@@ -228,7 +228,8 @@ private slots:
         QFETCH(bool, raw);
         Dice dice(4);
         for (int round = 0; round < 100; ++round) {
-            SeriesSegment segment{makeKey(dice), "train/loss", dice.flip(), 2, {}, {dice.finite(), dice.word()}};
+            SeriesSegment segment{makeKey(dice), "train/loss", dice.flip(), 2, {}, {dice.finite(), dice.word()}, 3, dice.flip(),
+                                  {{dice.word(), dice.integer(), dice.integer(), "level 0, chunk 7: checksum"}}};
             for (int i = 0; i < round; ++i) {
                 Bucket b{dice.integer(), dice.integer(), dice.integer(), dice.integer(), dice.integer(), dice.integer(), dice.real(),
                          dice.real(),    dice.real(),    dice.real(),    dice.real(),    dice.word(),    dice.word(),    dice.real()};
@@ -241,7 +242,8 @@ private slots:
             }
             const SeriesSegment back = overTheWire<v1::SeriesSegment>(segment);
             QVERIFY(back.key == segment.key && back.name == segment.name && back.superseded == segment.superseded);
-            QVERIFY(back.level == 2 && back.ema == segment.ema);
+            QVERIFY(back.level == 2 && back.ema == segment.ema && back.pass == 3 && back.isLastPass == segment.isLastPass);
+            QVERIFY(back.missing == segment.missing);
             QVERIFY(std::equal(back.buckets.begin(), back.buckets.end(), segment.buckets.begin(), segment.buckets.end(),
                                [](const Bucket& a, const Bucket& b) { return same(a, b); }));
         }
@@ -268,10 +270,11 @@ private slots:
     }
     void queriesAndCheckpointsSurvive() {
         Dice dice(6);
-        const SeriesQuery query{makeKey(dice), {"bpb/*", "train/loss"}, Axis::WallTime, -5, INT64_MAX, 77, 0.9, true};
+        const SeriesQuery query{makeKey(dice), {"bpb/*", "train/loss"}, Axis::WallTime, -5, INT64_MAX, 77, 0.9, true,
+                                {makeKey(dice), makeKey(dice)}, 9};
         const SeriesQuery back = overTheWire<v1::SeriesQuery>(query);
         QVERIFY(back.key == query.key && back.names == query.names && back.axis == query.axis && back.from == -5 &&
-                back.to == INT64_MAX && back.maxBuckets == 77 && back.smoothing == 0.9 && back.includeSuperseded);
+                back.to == INT64_MAX && back.maxBuckets == 77 && back.smoothing == 0.9 && back.includeSuperseded && back.also == query.also && back.firstBuckets == 9);
         const CheckpointInfo checkpoint{makeKey(dice), 200, dice.integer(), dice.integer(), 1 << 30, "/ckpt", true, "shard 3: checksum", 2.5, kInf};
         const CheckpointInfo c = overTheWire<v1::CheckpointInfo>(checkpoint);
         QVERIFY(c.key == checkpoint.key && c.step == 200 && c.tokens == checkpoint.tokens && c.savedUs == checkpoint.savedUs &&

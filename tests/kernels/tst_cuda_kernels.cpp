@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every CUDA kernel against the plain loops in double, on fresh random inputs rounded to bf16, at odd sizes, with poisoned outputs. Built
-// twice: for a device (skipped where there is none), and over the same sources on the host (tst_cuda_kernels_on_host).
+// Every CUDA kernel against the plain loops in double, on fresh random inputs rounded to bf16, at odd sizes, with poisoned
+// outputs. Built twice: for a device (skipped where there is none), and over the same sources on the host
+// (tst_cuda_kernels_on_host).
 #include <QtTest>
 
 #include <array>
@@ -24,8 +25,8 @@ using cuda::Bf16;
 
 namespace {
 
-/// A result rounded once to bf16 is off by 2⁻⁹ at most, 1.2e-3 in the norm; sums of rounded things a little more. One wrong row of 300
-/// or one wrong term gives 5e-2 and more.
+/// A result rounded once to bf16 is off by 2⁻⁹ at most, 1.2e-3 in the norm; sums of rounded things a little more. One wrong row
+/// of 300 or one wrong term gives 5e-2 and more.
 constexpr double kBf16Bound = 4e-3;
 /// fp32 results from bf16 inputs.
 constexpr double kFloatBound = 5e-6;
@@ -107,7 +108,9 @@ private slots:
 
 private:
     static void addRowSizes();
-    std::vector<Bf16> numbers(std::int64_t size, double deviation = 1) { return rounded(m_random.normals<float>(size, deviation)); }
+    std::vector<Bf16> numbers(std::int64_t size, double deviation = 1) {
+        return rounded(m_random.normals<float>(size, deviation));
+    }
     template <typename T> OnDevice<T> device(const std::vector<T>& values) { return {values, *m_stream}; }
 
     Random m_random;
@@ -185,7 +188,8 @@ void TestCudaKernels::rmsNorm() {
 
     const auto gradient = m_random.normals<float>(C);
     auto dX = device(poisonBf16(N * C));
-    const auto dWeight = device(gradient), scratch = device(poison<float>(static_cast<std::int64_t>(cuda::rmsNormScratch(C)) / 4));
+    const auto dWeight = device(gradient),
+               scratch = device(poison<float>(static_cast<std::int64_t>(cuda::rmsNormScratch(C)) / 4));
     auto dXExpected = poison<double>(N * C), dWeightExpected = widen(gradient);
     cuda::rmsNormBackward(dX, dWeight, device(residual), device(dOut), xD, weightD, r, N, C, scratch, *m_stream);
     ref::rmsNormBackward(dXExpected.data(), dWeightExpected.data(), widen(residual).data(), widen(dOut).data(), widen(x).data(),
@@ -343,8 +347,8 @@ void TestCudaKernels::splitVocabulary() {
     const auto mostD = device(most);
     for (std::int64_t part = 0; part < 2; ++part) {
         auto ownSums = device(poison<float>(kN)), ownTargets = device(poison<float>(kN));
-        cuda::vocabSums(ownSums, ownTargets, {parts[static_cast<std::size_t>(part)], kN, kHalf, kHalf}, mostD, targets, part * kHalf,
-                        *m_stream);
+        cuda::vocabSums(ownSums, ownTargets, {parts[static_cast<std::size_t>(part)], kN, kHalf, kHalf}, mostD, targets,
+                        part * kHalf, *m_stream);
         for (std::size_t n = 0; n < kN; ++n) {
             sum[n] += ownSums.read()[n];
             target[n] += ownTargets.read()[n];
@@ -408,14 +412,16 @@ void TestCudaKernels::adamw() {
     vector.rate = 3e-2F;
     vector.decay = 0;
     // Uneven stretches; one element between them belongs to no weight.
-    const std::vector<cuda::AdamWChunk> chunks = {{0, 16384, 0}, {16384, 1001, 0}, {17386, 5, 1}, {17391, 1, 1}, {17392, 16384, 1}};
+    const std::vector<cuda::AdamWChunk> chunks = {
+        {0, 16384, 0}, {16384, 1001, 0}, {17386, 5, 1}, {17391, 1, 1}, {17392, 16384, 1}};
     auto p = device(parameters), m = device(first), v = device(second);
     auto working = device(poisonBf16(kSize));
     cuda::adamw(p, working, m, v, device(gradients), device(chunks), std::ssize(chunks), {{matrix, vector, {}, {}}}, *m_stream);
     auto pExpected = widen(parameters), mExpected = widen(first), vExpected = widen(second);
     for (const cuda::AdamWChunk& chunk : chunks) {
         const AdamWStep<float>& s = chunk.group == 0 ? matrix : vector;
-        const AdamWStep<double> step{s.rate, s.decay, s.beta1, s.beta2, s.epsilon, s.firstCorrection, s.secondCorrection, s.gradScale};
+        const AdamWStep<double> step{s.rate,     s.decay, s.beta1, s.beta2, s.epsilon, s.firstCorrection, s.secondCorrection,
+                                     s.gradScale};
         ref::adamw(pExpected.data() + chunk.from, mExpected.data() + chunk.from, vExpected.data() + chunk.from,
                    widen(gradients).data() + chunk.from, chunk.size, step);
     }
@@ -519,8 +525,8 @@ void TestCudaKernels::attention_data() {
     QTest::addColumn<int>("H");
     QTest::addColumn<int>("D");
     for (const std::string& kind : cuda::attentionKinds())
-        for (const auto& [B, T, H, D] : {std::array{1, 1, 1, 64}, {2, 33, 2, 64}, {1, 130, 1, 64}, {1, 128, 1, 128}, {2, 65, 1, 128},
-                                         {1, 200, 2, 128}})
+        for (const auto& [B, T, H, D] :
+             {std::array{1, 1, 1, 64}, {2, 33, 2, 64}, {1, 130, 1, 64}, {1, 128, 1, 128}, {2, 65, 1, 128}, {1, 200, 2, 128}})
             QTest::addRow("%s B%d T%d H%d D%d", kind.c_str(), B, T, H, D) << QString::fromStdString(kind) << B << T << H << D;
 }
 
@@ -553,7 +559,8 @@ void TestCudaKernels::attention() {
         ref::attentionForward(outWide.data() + outAt, lseWide.data() + pair * T, q, q + H * D, q + 2 * H * D, shape,
                               static_cast<double>(scale), space.data());
         ref::attentionBackward(dq, dq + H * D, dq + 2 * H * D, dOutWide.data() + outAt, q, q + H * D, q + 2 * H * D,
-                               outWide.data() + outAt, lseWide.data() + pair * T, shape, static_cast<double>(scale), space.data());
+                               outWide.data() + outAt, lseWide.data() + pair * T, shape, static_cast<double>(scale),
+                               space.data());
     }
     QVERIFY(largestGap(lse.read(), lseWide) < 2e-5);
     COMPARE_NEAR(widen(out.read()), outWide, kBf16Bound);
@@ -624,16 +631,25 @@ void TestCudaKernels::graphRepeats() {
     QCOMPARE(widen(sum.read())[0], 0.0); // recording runs nothing
     graph.launch(*m_stream);
     graph.launch(*m_stream);
-    COMPARE_NEAR(widen(sum.read()), [&] { auto twice = widen(x); ref::addTo(twice.data(), widen(x).data(), 100); return twice; }(), 1e-12);
+    COMPARE_NEAR(
+        widen(sum.read()),
+        [&] {
+            auto twice = widen(x);
+            ref::addTo(twice.data(), widen(x).data(), 100);
+            return twice;
+        }(),
+        1e-12);
 }
 
 void TestCudaKernels::wrongSizesAreRefused() {
-    QVERIFY_THROWS_EXCEPTION(std::invalid_argument, cuda::rmsNormForward(nullptr, nullptr, nullptr, nullptr, 1, 12, 1, *m_stream));
+    QVERIFY_THROWS_EXCEPTION(std::invalid_argument,
+                             cuda::rmsNormForward(nullptr, nullptr, nullptr, nullptr, 1, 12, 1, *m_stream));
     QVERIFY_THROWS_EXCEPTION(std::invalid_argument, cuda::swigluForward(nullptr, nullptr, 1, 12, *m_stream));
     QVERIFY_THROWS_EXCEPTION(std::invalid_argument, cuda::crossEntropyForward(nullptr, {nullptr, 1, 20, 20}, nullptr, *m_stream));
     QVERIFY_THROWS_EXCEPTION(std::invalid_argument, cuda::makeAttention("none"));
     const auto own = cuda::makeAttention("mma");
-    QVERIFY_THROWS_EXCEPTION(std::invalid_argument, own->forward(nullptr, nullptr, nullptr, {1, 8, 1, 32}, 1, nullptr, *m_stream));
+    QVERIFY_THROWS_EXCEPTION(std::invalid_argument,
+                             own->forward(nullptr, nullptr, nullptr, {1, 8, 1, 32}, 1, nullptr, *m_stream));
 }
 
 QTEST_GUILESS_MAIN(TestCudaKernels)

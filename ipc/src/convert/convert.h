@@ -55,6 +55,12 @@ void toWire(const SeriesSegment& from, v1::SeriesSegment& to);
 [[nodiscard]] Result<void> fromWire(const v1::SeriesSegment& from, SeriesSegment& to);
 void toWire(const SeriesInfo& from, v1::SeriesInfo& to);
 [[nodiscard]] Result<void> fromWire(const v1::SeriesInfo& from, SeriesInfo& to);
+void toWire(const SeriesListQuery& from, v1::ListSeriesRequest& to);
+void fromWire(const v1::ListSeriesRequest& from, SeriesListQuery& to);
+void toWire(const SeriesPage& from, v1::ListSeriesReply& to);
+[[nodiscard]] Result<void> fromWire(const v1::ListSeriesReply& from, SeriesPage& to);
+void toWire(const LineageInfo& from, v1::LineageInfo& to);
+[[nodiscard]] Result<void> fromWire(const v1::LineageInfo& from, LineageInfo& to);
 void toWire(const WatchUpdate& from, v1::WatchUpdate& to);
 [[nodiscard]] Result<void> fromWire(const v1::WatchUpdate& from, WatchUpdate& to);
 

@@ -118,6 +118,9 @@ void toWire(const SeriesQuery& from, v1::SeriesQuery& to) {
     to.set_max_buckets(from.maxBuckets);
     to.set_smoothing(from.smoothing);
     to.set_include_superseded(from.includeSuperseded);
+    for (const AttemptKey& key : from.also)
+        toWire(key, *to.add_also());
+    to.set_first_buckets(from.firstBuckets);
 }
 
 Result<void> fromWire(const v1::SeriesQuery& from, SeriesQuery& to) {
@@ -132,6 +135,10 @@ Result<void> fromWire(const v1::SeriesQuery& from, SeriesQuery& to) {
     to.maxBuckets = from.max_buckets();
     to.smoothing = from.smoothing();
     to.includeSuperseded = from.include_superseded();
+    to.also.clear();
+    for (const v1::AttemptKey& key : from.also())
+        fromWire(key, to.also.emplace_back());
+    to.firstBuckets = from.first_buckets();
     return {};
 }
 
@@ -143,6 +150,15 @@ void toWire(const SeriesSegment& from, v1::SeriesSegment& to) {
     toWire(from.buckets, *to.mutable_buckets());
     to.set_ema_last(from.ema.last);
     to.set_ema_n(from.ema.n);
+    to.set_pass(from.pass);
+    to.set_early(!from.isLastPass);
+    for (const MissingPoints& missing : from.missing) {
+        v1::MissingPoints& wire = *to.add_missing();
+        wire.set_points(missing.points);
+        wire.set_first_step(missing.firstStep);
+        wire.set_last_step(missing.lastStep);
+        wire.set_what(mendUtf8(missing.what));
+    }
 }
 
 Result<void> fromWire(const v1::SeriesSegment& from, SeriesSegment& to) {
@@ -151,10 +167,91 @@ Result<void> fromWire(const v1::SeriesSegment& from, SeriesSegment& to) {
     to.superseded = from.superseded();
     to.level = from.level();
     to.ema = EmaState{from.ema_last(), from.ema_n()};
+    to.pass = from.pass();
+    to.isLastPass = !from.early();
+    to.missing.clear();
+    for (const v1::MissingPoints& wire : from.missing())
+        to.missing.push_back({wire.points(), wire.first_step(), wire.last_step(), wire.what()});
     return fromWire(from.buckets(), to.buckets).map_error([&](Error error) {
         error.context = "series " + from.name();
         return error;
     });
+}
+
+void toWire(const SeriesListQuery& from, v1::ListSeriesRequest& to) {
+    toWire(from.key, *to.mutable_key());
+    to.set_glob(mendUtf8(from.glob));
+    to.set_after(mendUtf8(from.after));
+    to.set_limit(from.limit);
+}
+
+void fromWire(const v1::ListSeriesRequest& from, SeriesListQuery& to) {
+    fromWire(from.key(), to.key);
+    to.glob = from.glob();
+    to.after = from.after();
+    to.limit = from.limit();
+}
+
+void toWire(const SeriesPage& from, v1::ListSeriesReply& to) {
+    for (const SeriesInfo& info : from.series)
+        toWire(info, *to.add_series());
+    to.set_matching(from.matching);
+    to.set_next(mendUtf8(from.next));
+}
+
+Result<void> fromWire(const v1::ListSeriesReply& from, SeriesPage& to) {
+    to.series.clear();
+    to.series.reserve(static_cast<std::size_t>(from.series_size()));
+    for (const v1::SeriesInfo& wire : from.series())
+        if (auto ok = fromWire(wire, to.series.emplace_back()); !ok)
+            return ok;
+    to.matching = from.matching();
+    to.next = from.next();
+    return {};
+}
+
+void toWire(const LineageInfo& from, v1::LineageInfo& to) {
+    to.set_run(mendUtf8(from.run));
+    for (const LineageBranch& branch : from.branches) {
+        v1::LineageBranch& wire = *to.add_branches();
+        toWire(branch.key, *wire.mutable_key());
+        wire.set_parent(branch.parent);
+        wire.set_fork_step(branch.forkStep);
+        wire.set_is_effective(branch.isEffective);
+        wire.set_effective_to(branch.effectiveTo);
+        wire.set_cut_by(branch.cutBy);
+        wire.set_abandoned_from(branch.abandonedFrom);
+        wire.set_abandoned_to(branch.abandonedTo);
+        wire.set_lost_steps(branch.lostSteps);
+        wire.set_lost_tokens(branch.lostTokens);
+        wire.set_lost_wall_us(branch.lostWallUs);
+    }
+    to.set_lost_steps(from.lostSteps);
+    to.set_lost_tokens(from.lostTokens);
+    to.set_lost_wall_us(from.lostWallUs);
+}
+
+Result<void> fromWire(const v1::LineageInfo& from, LineageInfo& to) {
+    to = {};
+    to.run = from.run();
+    for (const v1::LineageBranch& wire : from.branches()) {
+        LineageBranch& branch = to.branches.emplace_back();
+        fromWire(wire.key(), branch.key);
+        branch.parent = wire.parent();
+        branch.forkStep = wire.fork_step();
+        branch.isEffective = wire.is_effective();
+        branch.effectiveTo = wire.effective_to();
+        branch.cutBy = wire.cut_by();
+        branch.abandonedFrom = wire.abandoned_from();
+        branch.abandonedTo = wire.abandoned_to();
+        branch.lostSteps = wire.lost_steps();
+        branch.lostTokens = wire.lost_tokens();
+        branch.lostWallUs = wire.lost_wall_us();
+    }
+    to.lostSteps = from.lost_steps();
+    to.lostTokens = from.lost_tokens();
+    to.lostWallUs = from.lost_wall_us();
+    return {};
 }
 
 } // namespace telehelm::ipc

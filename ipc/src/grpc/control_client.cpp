@@ -95,12 +95,15 @@ public:
         return callForAll<CheckpointInfo, v1::ListCheckpointsReply>(
             &v1::Control::Stub::ListCheckpoints, request, [](const auto& reply) -> auto& { return reply.checkpoints(); });
     }
-    Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob) override {
+    Result<SeriesPage> listSeries(const SeriesListQuery& query) override {
         v1::ListSeriesRequest request;
-        toWire(key, *request.mutable_key());
-        request.set_glob(mendUtf8(glob));
-        return callForAll<SeriesInfo, v1::ListSeriesReply>(&v1::Control::Stub::ListSeries, request,
-                                                           [](const auto& reply) -> auto& { return reply.series(); });
+        toWire(query, request);
+        return callFor<SeriesPage, v1::ListSeriesReply>(&v1::Control::Stub::ListSeries, request);
+    }
+    Result<LineageInfo> lineage(const std::string& run) override {
+        v1::GetLineageRequest request;
+        request.set_run(mendUtf8(run));
+        return callFor<LineageInfo, v1::LineageInfo>(&v1::Control::Stub::GetLineage, request);
     }
     Result<void> querySeries(const SeriesQuery& query, const std::function<bool(SeriesSegment&&)>& sink) override;
     Result<void> watch(const std::string& run, const std::function<bool(WatchUpdate&&)>& sink) override;

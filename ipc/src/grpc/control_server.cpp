@@ -88,9 +88,12 @@ public:
         return answerAll(m_api.listCheckpoints(request->run()), *reply->mutable_checkpoints());
     }
     grpc::Status ListSeries(grpc::ServerContext*, const v1::ListSeriesRequest* request, v1::ListSeriesReply* reply) override {
-        AttemptKey key;
-        fromWire(request->key(), key);
-        return answerAll(m_api.listSeries(key, request->glob()), *reply->mutable_series());
+        SeriesListQuery query;
+        fromWire(*request, query);
+        return answer(m_api.listSeries(query), *reply);
+    }
+    grpc::Status GetLineage(grpc::ServerContext*, const v1::GetLineageRequest* request, v1::LineageInfo* reply) override {
+        return answer(m_api.lineage(request->run()), *reply);
     }
     grpc::Status QuerySeries(grpc::ServerContext* context, const v1::SeriesQuery* request,
                              grpc::ServerWriter<v1::SeriesSegment>* writer) override {
@@ -125,6 +128,7 @@ private:
             v1::SeriesSegment wire;
             toWire(segment, wire);
             wire.set_more(to < all.size());
+            segment.missing.clear(); // told with the first part
             if (!writer.Write(wire))
                 return false;
             if (to == all.size())

@@ -5,7 +5,10 @@
 namespace telehelm::kernels {
 
 CudaReport cudaReport() {
-    return {.devices = {{0, "this host, thread by thread", 9, 0, 1ULL << 34}}, .driverVersion = "", .runtimeVersion = "", .whyNone = ""};
+    return {.devices = {{0, "this host, thread by thread", 9, 0, 1ULL << 34}},
+            .driverVersion = "",
+            .runtimeVersion = "",
+            .whyNone = ""};
 }
 
 } // namespace telehelm::kernels

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <csetjmp>
+
 #include <ucontext.h>
 
 namespace telehelm::kernels::cuda {
@@ -23,8 +25,11 @@ struct Copy {
     std::size_t size;
 };
 
+/// Made by makecontext and switched by longjmp, which asks the kernel nothing.
 struct Fiber {
     ucontext_t context{};
+    std::jmp_buf place{};
+    bool isMade = false; // and waits at `place`, between two blocks or within one
     std::unique_ptr<char[]> stack = std::make_unique_for_overwrite<char[]>(kStackBytes);
     unsigned index = 0;
     bool ended = false, waitsForBlock = false;
@@ -43,7 +48,7 @@ struct Block {
     std::vector<std::unique_ptr<Fiber>> fibers; // kept from grid to grid
     std::vector<Exchange> warps, warpgroups;
     std::unique_ptr<unsigned char[]> memory = std::make_unique<unsigned char[]>(kSharedBytes + 1024);
-    ucontext_t scheduler{};
+    std::jmp_buf scheduler{};
     Fiber* running = nullptr;
     unsigned threads = 0, alive = 0, arrived = 0, barrierGeneration = 0;
     bool anyBrought = false, anyResult = false;
@@ -58,26 +63,47 @@ Block& block() {
     return theBlock;
 }
 
+/// Back to the scheduler; returns when it comes here again.
 void yield() {
     Block& b = block();
     Fiber* const own = b.running;
-    swapcontext(&own->context, &b.scheduler);
+    if (_setjmp(own->place) == 0)
+        _longjmp(b.scheduler, 1);
     threadIdx = dim3(own->index);
 }
 
+/// A fiber's life: one thread of one block after the other.
 void enterFiber() {
     Block& b = block();
-    Fiber* const own = b.running;
-    threadIdx = dim3(own->index);
-    try {
-        (*b.body)();
-    } catch (...) {
-        b.failure = std::current_exception();
+    for (;;) {
+        Fiber* const own = b.running;
+        threadIdx = dim3(own->index);
+        try {
+            (*b.body)();
+        } catch (...) {
+            b.failure = std::current_exception();
+        }
+        own->ended = true;
+        --b.alive;
+        ++b.progress;
+        yield();
     }
-    own->ended = true;
-    --b.alive;
-    ++b.progress;
-    swapcontext(&own->context, &b.scheduler);
+}
+
+/// Until the fiber yields.
+void resume(Block& b, Fiber& fiber) {
+    b.running = &fiber;
+    if (_setjmp(b.scheduler) != 0)
+        return;
+    if (fiber.isMade)
+        _longjmp(fiber.place, 1);
+    fiber.isMade = true;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, enterFiber, 0);
+    setcontext(&fiber.context);
 }
 
 void releaseBarrierIfAllCame(Block& b) {
@@ -90,13 +116,18 @@ void releaseBarrierIfAllCame(Block& b) {
     }
 }
 
-void prepare(Block& b, unsigned threads) {
+void prepare(Block& b, unsigned threads, std::size_t sharedBytes) {
     b.threads = b.alive = threads;
     b.arrived = 0;
     b.failure = nullptr;
-    b.warps.assign((threads + 31) / 32, {std::vector<std::byte>(2 * 32 * kSlotBytes), 0, 0});
-    b.warpgroups.assign((threads + 127) / 128, {std::vector<std::byte>(2 * 128 * kSlotBytes), 0, 0});
-    std::memset(b.memory.get(), 0xFF, kSharedBytes + 1024);
+    while (b.warps.size() < (threads + 31) / 32)
+        b.warps.push_back({std::vector<std::byte>(2 * 32 * kSlotBytes), 0, 0});
+    while (b.warpgroups.size() < (threads + 127) / 128)
+        b.warpgroups.push_back({std::vector<std::byte>(2 * 128 * kSlotBytes), 0, 0});
+    for (auto* groups : {&b.warps, &b.warpgroups})
+        for (Exchange& group : *groups)
+            group.arrived = 0;
+    std::memset(sharedBlock(), 0xFF, sharedBytes);
     while (b.fibers.size() < threads)
         b.fibers.push_back(std::make_unique<Fiber>());
     for (unsigned i = 0; i < threads; ++i) {
@@ -105,12 +136,14 @@ void prepare(Block& b, unsigned threads) {
         fiber.ended = false;
         fiber.groups.clear();
         fiber.open.clear();
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.get();
-        fiber.context.uc_stack.ss_size = kStackBytes;
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, enterFiber, 0);
     }
+}
+
+/// Fibers in the midst of a block are made anew.
+[[noreturn]] void abandon(Block& b) {
+    for (const auto& fiber : b.fibers)
+        fiber->isMade = false;
+    std::rethrow_exception(b.failure);
 }
 
 void runBlock(Block& b, const char* name) {
@@ -123,14 +156,16 @@ void runBlock(Block& b, const char* name) {
             Fiber& fiber = *b.fibers[at];
             if (fiber.ended)
                 continue;
-            b.running = &fiber;
-            swapcontext(&b.scheduler, &fiber.context);
+            resume(b, fiber);
             if (b.failure)
-                std::rethrow_exception(b.failure);
+                abandon(b);
             releaseBarrierIfAllCame(b);
         }
-        if (b.progress == before && b.alive > 0)
-            throw std::logic_error(std::string(name) + ": some threads wait for others that never come");
+        if (b.progress == before && b.alive > 0) {
+            b.failure =
+                std::make_exception_ptr(std::logic_error(std::string(name) + ": some threads wait for others that never come"));
+            abandon(b);
+        }
     }
 }
 
@@ -160,7 +195,7 @@ void runGrid(const char* name, dim3 grid, unsigned threads, std::size_t sharedBy
         for (unsigned y = 0; y < grid.y; ++y)
             for (unsigned x = 0; x < grid.x; ++x) {
                 blockIdx = dim3(x, y, z);
-                prepare(b, threads);
+                prepare(b, threads, sharedBytes);
                 runBlock(b, name);
             }
 }

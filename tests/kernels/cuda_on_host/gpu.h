@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs kernels on the host: each thread of a block is a fiber, a barrier or a warp's instruction lets the others run until all have come.
-// The same names as kernels/cuda/on_device/gpu.h, so that the kernels' own sources compile here, and their index arithmetic, tails,
-// fragment layouts and barriers are tested without a device. Copies behind the threads' backs arrive only when they are waited for, and
-// shared memory starts as NaN. Slow, single-threaded, and blind to what only hardware can do wrong.
+// Runs kernels on the host: each thread of a block is a fiber, a barrier or a warp's instruction lets the others run until all
+// have come. The same names as kernels/cuda/on_device/gpu.h, so that the kernels' own sources compile here, and their index
+// arithmetic, tails, fragment layouts and barriers are tested without a device. Copies behind the threads' backs arrive only when
+// they are waited for, and shared memory starts as NaN. Slow, single-threaded, and blind to what only hardware can do wrong.
 #pragma once
 
 #include <algorithm>
@@ -53,8 +53,8 @@ void runGrid(const char* name, dim3 grid, unsigned threads, std::size_t sharedBy
 [[nodiscard]] unsigned char* sharedBlock();
 /// All threads of the block; returns whether any brought true.
 bool meetBlock(bool flag);
-/// The threads of a group of 32 or 128 exchange `size` bytes (at most 128) each; lane i's lie at the result + i · 128 until the next but
-/// one exchange.
+/// The threads of a group of 32 or 128 exchange `size` bytes (at most 128) each; lane i's lie at the result + i · 128 until the
+/// next but one exchange.
 const std::byte* exchange(int groupSize, const void* own, std::size_t size);
 [[nodiscard]] int lane(int groupSize);
 /// Copies of this thread that have not arrived yet.

@@ -47,7 +47,8 @@ void arriveBox(const Box& box) {
 struct Descriptor {
     std::uint32_t address, leading, stride;
     explicit Descriptor(std::uint64_t bits)
-        : address(static_cast<std::uint32_t>(bits & 0x3FFFU) << 4), leading(static_cast<std::uint32_t>(bits >> 16 & 0x3FFFU) << 4),
+        : address(static_cast<std::uint32_t>(bits & 0x3FFFU) << 4),
+          leading(static_cast<std::uint32_t>(bits >> 16 & 0x3FFFU) << 4),
           stride(static_cast<std::uint32_t>(bits >> 32 & 0x3FFFU) << 4) {
         if (bits >> 62 != 1 || (bits >> 49 & 7U) != 0)
             host::broken("a descriptor of another swizzle than 128 bytes");
@@ -142,7 +143,8 @@ void wgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDes
         for (int i = 0; i < 4; ++i) {
             float sum = 0;
             for (int k = 0; k < 16; ++k)
-                sum += left[i / 2][k] * (a == nullptr ? innerMajor(b, n * 8 + column + i % 2, k) : outerMajor(b, n * 8 + column + i % 2, k));
+                sum += left[i / 2][k] *
+                       (a == nullptr ? innerMajor(b, n * 8 + column + i % 2, k) : outerMajor(b, n * 8 + column + i % 2, k));
             c[n][i] += sum;
         }
     // Nobody may change what the others still read: a real warpgroup waits for the whole product.

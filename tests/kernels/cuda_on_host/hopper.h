@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// wgmma, TMA and mbarrier on the host: matrices are read through their descriptors with the 128-byte swizzle, boxes arrive when their
-// barrier is waited for and its count of bytes is right.
+// wgmma, TMA and mbarrier on the host: matrices are read through their descriptors with the 128-byte swizzle, boxes arrive when
+// their barrier is waited for and its count of bytes is right.
 #pragma once
 
 #include "gpu.h"
@@ -12,7 +12,8 @@ struct TensorMap {
     std::int64_t B, T, heads, D;
     int rows;
 };
-[[nodiscard]] TensorMap makeTensorMap(const void* values, std::int64_t B, std::int64_t T, std::int64_t heads, std::int64_t D, int rows);
+[[nodiscard]] TensorMap makeTensorMap(const void* values, std::int64_t B, std::int64_t T, std::int64_t heads, std::int64_t D,
+                                      int rows);
 
 /// As descriptors have it: in bytes from the block's start.
 [[nodiscard]] inline std::uint32_t sharedAddress(const void* pointer) {
@@ -25,6 +26,7 @@ void expectBytes(std::uint64_t* barrier, int bytes);
 void waitForBarrier(std::uint64_t* barrier, unsigned parity);
 void loadBox(void* shared, const TensorMap& map, int column, int head, int row, int batch, std::uint64_t* barrier);
 
+template <typename T> void pin(T&) {}
 inline void beginWgmma() {}
 inline void finishWgmma() {}
 namespace host {

@@ -16,12 +16,12 @@ Work* recording = nullptr;
 
 /// Poisoned: what nobody writes is NaN.
 void* allocate(std::size_t bytes, int value) {
-    void* block = ::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{256});
+    void* block = ::operator new (std::max<std::size_t>(bytes, 1), std::align_val_t{256});
     std::memset(block, value, bytes);
     return block;
 }
 void release(void* block) {
-    ::operator delete(block, std::align_val_t{256});
+    ::operator delete (block, std::align_val_t{256});
 }
 
 } // namespace

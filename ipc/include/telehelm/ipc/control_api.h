@@ -64,9 +64,13 @@ public:
     virtual Result<Event> addNote(const Event& note) = 0;
     virtual Result<std::vector<CheckpointInfo>> listCheckpoints(const std::string& run) = 0; // newest first
 
-    virtual Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob) = 0;
+    /// One page; a run may have millions of series (listAllSeries() walks all pages).
+    virtual Result<SeriesPage> listSeries(const SeriesListQuery& query) = 0;
+    /// Forks, superseded stretches and what they cost.
+    virtual Result<LineageInfo> lineage(const std::string& run) = 0;
 
-    /// Calls `sink` once per segment, oldest stretch first; `sink` returns false to stop early.
+    /// Calls `sink` once per segment, pass by pass, run by run, series by series, oldest stretch first; `sink` returns false
+    /// to stop early. What can't be read is named in the segment's `missing`, and the rest comes all the same.
     virtual Result<void> querySeries(const SeriesQuery& query,
                                      const std::function<bool(SeriesSegment&&)>& sink) = 0;
 
@@ -77,5 +81,8 @@ public:
     /// Stops the daemon. Training jobs go on unless `stopJobs`.
     virtual Result<void> shutdown(bool stopJobs) = 0;
 };
+
+/// All pages of listSeries() as one list.
+Result<std::vector<SeriesInfo>> listAllSeries(ControlApi& api, const AttemptKey& key, const std::string& glob);
 
 } // namespace telehelm::ipc

@@ -263,6 +263,16 @@ struct SeriesQuery {
     std::uint32_t maxBuckets = 2000; // per series; 0 = raw points
     double smoothing = 0;            // EMA weight w in [0, 1)
     bool includeSuperseded = false;  // also the stretches that a restart discarded
+    std::vector<AttemptKey> also;    // further runs or attempts, answered in the same way
+    std::uint32_t firstBuckets = 0;  // > 0: a coarse answer with about so many buckets comes first, then ever finer ones
+};
+
+/// Points that an answer lacks because what holds them cannot be read; the rest of the answer is whole.
+struct MissingPoints {
+    std::uint64_t points = 0;
+    std::int64_t firstStep = 0, lastStep = 0; // bounds of what is missing; first > last: not known
+    std::string what;                         // which part of the store is damaged, and how
+    bool operator==(const MissingPoints&) const = default;
 };
 
 /// A stretch of one attempt's series in an answer.
@@ -273,6 +283,9 @@ struct SeriesSegment {
     std::uint32_t level = 0; // 0: raw points; k: more than 16^(k-1), at most 16^k points a bucket
     std::vector<Bucket> buckets;
     EmaState ema;            // after the last bucket
+    std::uint32_t pass = 0;  // 0, 1, …: each pass answers the whole query anew and finer, and replaces the one before
+    bool isLastPass = true;  // in earlier ones `smoothed` and `ema` are left out (NaN, n = 0) where they are not known yet
+    std::vector<MissingPoints> missing;
 };
 
 struct SeriesInfo {
@@ -281,6 +294,39 @@ struct SeriesInfo {
     std::uint64_t points = 0;
     std::int64_t firstStep = 0, lastStep = 0;
     double latest = 0;
+};
+
+/// Which series of an attempt to list, sorted by name.
+struct SeriesListQuery {
+    AttemptKey key;          // attempt 0: the newest
+    std::string glob;        // `*` and `?` over the whole name; empty: all
+    std::string after;       // only names behind this one: the `next` of the page before
+    std::uint32_t limit = 0; // per page; 0: all that match in one page
+};
+
+struct SeriesPage {
+    std::vector<SeriesInfo> series;
+    std::uint64_t matching = 0; // how many there are behind `after`, this page included
+    std::string next;           // empty: this was the last page
+};
+
+/// One attempt's place in its run, and what of it a later fork threw away.
+struct LineageBranch {
+    AttemptKey key;
+    std::uint32_t parent = 0;
+    std::int64_t forkStep = 0;   // it goes on after this step of its parent
+    bool isEffective = false;    // the newest lineage goes through it
+    std::int64_t effectiveTo = 0; // its last step there; meaningless when it is not effective
+    std::uint32_t cutBy = 0;     // the attempt that forked from it and took over; 0: none
+    // Abandoned: the steps behind effectiveTo, or all of a branch that is not effective.
+    std::int64_t abandonedFrom = 0, abandonedTo = -1; // steps, inclusive; from > to: nothing was
+    std::int64_t lostSteps = 0, lostTokens = 0, lostWallUs = 0; // what the abandoned stretch had cost
+};
+
+struct LineageInfo {
+    std::string run;
+    std::vector<LineageBranch> branches; // oldest first
+    std::int64_t lostSteps = 0, lostTokens = 0, lostWallUs = 0; // all branches together
 };
 
 // ---------------------------------------------------------------- news

@@ -24,7 +24,8 @@ struct AttentionBatch {
     return D == 64 || D == 128;
 }
 
-/// One implementation. Planned for shapes beforehand; then no call allocates or synchronizes, and the same call gives the same bits.
+/// One implementation. Planned for shapes beforehand; then no call allocates or synchronizes, and the same call gives the same
+/// bits.
 class Attention {
 public:
     virtual ~Attention() = default;
@@ -34,8 +35,8 @@ public:
     virtual void forward(Bf16* out, float* lse, const Bf16* qkv, const AttentionBatch& batch, float scale, void* scratch,
                          const Stream& stream) = 0;
     /// dQkv is overwritten whole.
-    virtual void backward(Bf16* dQkv, const Bf16* dOut, const Bf16* qkv, const Bf16* out, const float* lse, const AttentionBatch& batch,
-                          float scale, void* scratch, const Stream& stream) = 0;
+    virtual void backward(Bf16* dQkv, const Bf16* dOut, const Bf16* qkv, const Bf16* out, const float* lse,
+                          const AttentionBatch& batch, float scale, void* scratch, const Stream& stream) = 0;
 };
 
 /// All that this build and this device have, in the order of preference: "cudnn", "wgmma" (sm_90a), "mma" (sm_80 and newer).
@@ -47,8 +48,8 @@ struct AttentionChoice {
     std::string kind;
     std::string why; // "wgmma 0.61 ms, mma 1.02 ms forward and backward at B 1, T 4096, H 16, D 128"
 };
-/// Times each kind on random data. A later one must be 10 % faster than an earlier one to be taken, so that noise never changes the
-/// choice, on which the bits depend.
+/// Times each kind on random data. A later one must be 10 % faster than an earlier one to be taken, so that noise never changes
+/// the choice, on which the bits depend.
 [[nodiscard]] AttentionChoice chooseAttention(const AttentionBatch& batch);
 
 } // namespace telehelm::kernels::cuda

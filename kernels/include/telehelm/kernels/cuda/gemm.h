@@ -11,10 +11,10 @@
 
 namespace telehelm::kernels::cuda {
 
-/// Owns a cuBLASLt handle, its workspace and, by shape, descriptors and the chosen algorithm; a shape's first call asks the heuristics,
-/// so it is slower and may not be recorded in a graph: call prepare… first. One stream at a time. Device pointers aligned to
-/// 16 bytes, I and O multiples of 8. The heuristics' first answer is a pure function of shape, library and device, and split sums go
-/// through the workspace in a fixed order: the same bits twice.
+/// Owns a cuBLASLt handle, its workspace and, by shape, descriptors and the chosen algorithm; a shape's first call asks the
+/// heuristics, so it is slower and may not be recorded in a graph: call prepare… first. One stream at a time. Device pointers
+/// aligned to 16 bytes, I and O multiples of 8. The heuristics' first answer is a pure function of shape, library and device, and
+/// split sums go through the workspace in a fixed order: the same bits twice.
 class Gemm {
 public:
     Gemm();
@@ -30,11 +30,11 @@ public:
     void backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const LinearShape& shape, float alpha, const Stream& stream,
                        std::int64_t dYStride = 0);
     /// dWeight += alpha · dYᵀ x in fp32.
-    void backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha, const Stream& stream,
-                        std::int64_t dYStride = 0);
+    void backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha,
+                        const Stream& stream, std::int64_t dYStride = 0);
 
-    /// Tries the heuristics' best candidates for each new shape on its own operands and keeps the fastest, instead of the first: outside
-    /// of recording only; another process may then choose another, so resumes are exact only with it off (the default).
+    /// Tries the heuristics' best candidates for each new shape on its own operands and keeps the fastest, instead of the first:
+    /// outside of recording only; another process may then choose another, so resumes are exact only with it off (the default).
     void measureCandidates(bool on);
 
 private:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The row-wise ops on a device, with the formulas of the CPU's headers (embedding.h, rms_norm.h, rope.h, swiglu.h, cross_entropy.h,
-// adamw.h, elementwise.h): bf16 in and out, fp32 inside, weight gradients and statistics in fp32. All pointers are device pointers.
-// Rows are dense and C, F and strides are multiples of 8 unless said otherwise; anything else throws std::invalid_argument. N may be
-// anything; 0 does nothing. Stream-ordered; nothing allocates, nothing synchronizes. All are deterministic: the order of every sum depends on
-// the shape only.
+// The row-wise ops on a device, with the formulas of the CPU's headers (embedding.h, rms_norm.h, rope.h, swiglu.h,
+// cross_entropy.h, adamw.h, elementwise.h): bf16 in and out, fp32 inside, weight gradients and statistics in fp32. All pointers
+// are device pointers. Rows are dense and C, F and strides are multiples of 8 unless said otherwise; anything else throws
+// std::invalid_argument. N may be anything; 0 does nothing. Stream-ordered; nothing allocates, nothing synchronizes. All are
+// deterministic: the order of every sum depends on the shape only.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct Vocabulary {
 };
 
 /// out[n] = mult · weight[tokens[n] − first]; zeros where the token is another rank's.   out (N, C), weight (count, C).
-void embeddingForward(Bf16* out, const Bf16* weight, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N, std::int64_t C,
-                      float mult, const Stream& stream);
+void embeddingForward(Bf16* out, const Bf16* weight, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
+                      std::int64_t C, float mult, const Stream& stream);
 /// dWeight[tokens[n] − first] += mult · dOut[n], rows in order; other ranks' tokens are left out.
 void embeddingBackward(float* dWeight, const Bf16* dOut, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
                        std::int64_t C, float mult, const Stream& stream);
@@ -54,11 +54,12 @@ struct Logits {
 };
 /// nats alone; the logits stay.
 void crossEntropyForward(float* nats, const Logits& logits, const std::int32_t* targets, const Stream& stream);
-/// nats, and the logits become their own gradient: they are written once by the product that makes them and once here. The columns
-/// from V to stride become 0, so that a product may run over them.
-void crossEntropyForwardBackward(float* nats, const Logits& logits, const std::int32_t* targets, float gradScale, const Stream& stream);
-// The same over a split vocabulary. largest, sums, targetLogits (N). Between them the ranks take the maximum of `largest` and the sums
-// of `sums` and `targetLogits`; nats = ln sum − target.
+/// nats, and the logits become their own gradient: they are written once by the product that makes them and once here. The
+/// columns from V to stride become 0, so that a product may run over them.
+void crossEntropyForwardBackward(float* nats, const Logits& logits, const std::int32_t* targets, float gradScale,
+                                 const Stream& stream);
+// The same over a split vocabulary. largest, sums, targetLogits (N). Between them the ranks take the maximum of `largest` and the
+// sums of `sums` and `targetLogits`; nats = ln sum − target.
 void vocabMax(float* largest, const Logits& logits, const Stream& stream);
 /// sums: Σ exp(logit − largest); targetLogits: the target's logit − largest, 0 where it is another rank's. The logits stay.
 void vocabSums(float* sums, float* targetLogits, const Logits& logits, const float* largest, const std::int32_t* targets,

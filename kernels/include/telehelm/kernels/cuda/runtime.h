@@ -86,9 +86,7 @@ public:
     PinnedBuffer() = default;
     explicit PinnedBuffer(std::size_t bytes);
     [[nodiscard]] std::byte* data() const { return static_cast<std::byte*>(m_block.get()); }
-    template <typename T> [[nodiscard]] std::span<T> as() const {
-        return {static_cast<T*>(m_block.get()), m_bytes / sizeof(T)};
-    }
+    template <typename T> [[nodiscard]] std::span<T> as() const { return {static_cast<T*>(m_block.get()), m_bytes / sizeof(T)}; }
     [[nodiscard]] std::size_t bytes() const { return m_bytes; }
 
 private:
