@@ -111,8 +111,8 @@ private slots:
         QDir(m_dir->path()).mkpath("brought");
         write("brought/libtelehelm-nobody-has.so.1", "");
         m_environment.insert("TELEHELM_CUDA_LIBS", m_dir->filePath("brought"));
-        QCOMPARE(runPack({"libraries"}).out,
-                 QByteArray("libtelehelm-nobody-has.so.1: " + m_dir->filePath("brought").toUtf8() + "\n"));
+        QVERIFY(
+            runPack({"libraries"}).out.contains("libtelehelm-nobody-has.so.1: " + m_dir->filePath("brought").toUtf8() + "\n"));
         program("tst_path", "echo \"$LD_LIBRARY_PATH\"");
         QVERIFY(
             runPack({"exec", "tst_path"}).out.startsWith((m_dir->filePath("lib") + ":" + m_dir->filePath("brought")).toUtf8()));
