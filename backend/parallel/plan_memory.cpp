@@ -148,7 +148,8 @@ std::int64_t messageBytes(const config::RunConfig& config, std::int64_t paramete
     if (mesh.data > 1) {
         const std::int64_t shard = (parameters + mesh.data - 1) / mesh.data * elementBytes(config).gradient;
         const std::int64_t all = parameters * elementBytes(config).gradient;
-        bytes += shard + std::min(all, kBucketsInFlight * mesh.bucketBytes); // reduced, and what others sent to be added
+        const bool addsUp = config.device == "cpu"; // what others sent; NCCL adds on its way
+        bytes += shard + (addsUp ? std::min(all, kBucketsInFlight * mesh.bucketBytes) : 0);
     }
     return bytes;
 }

@@ -263,7 +263,7 @@ std::uint64_t SeriesReader::firstAtLeast(Axis axis, std::int64_t value) {
         const auto points = pointChunk(*index); // where it cannot be read, it may begin with the value
         return points ? indexIn(*index * kPointsPerChunk, *points) : *index * kPointsPerChunk;
     }
-    return indexIn(m_view.openFrom, m_view.open);
+    return m_tailDamage.empty() ? indexIn(m_view.openFrom, m_view.open) : m_rawChunks * kPointsPerChunk; // may begin in what is lost
 }
 
 std::uint64_t SeriesReader::endAtMost(Axis axis, std::int64_t value) {
@@ -273,6 +273,8 @@ std::uint64_t SeriesReader::endAtMost(Axis axis, std::int64_t value) {
     };
     if (const auto end = endIn(m_view.openFrom, m_view.open))
         return *end;
+    if (!m_tailDamage.empty())
+        return m_view.openFrom; // what is lost may hold it
     const auto index = findRawChunk(slot(axis), value, false);
     if (!index)
         return 0;

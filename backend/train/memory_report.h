@@ -16,11 +16,12 @@ public:
 
     /// Collective over the mesh: the fullest rank's figures; the first time in words, too. After a step: then all is allocated.
     void gather(Telemetry& telemetry, const EngineMemory& memory);
-    [[nodiscard]] double plannedBytes() const { return m_planned; } // of this rank; 0: the config has no plan
+    /// After the attempt's first step; later with the ranks' times.
+    [[nodiscard]] bool isFirst() const { return !m_isSaid; }
 
 private:
     const parallel::Mesh& m_mesh;
-    double m_planned = 0;
+    double m_planned = 0; // of this rank; 0: the config has no plan
     bool m_isSaid = false;
 };
 

@@ -245,6 +245,8 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     m_rankReport.add(m_watch, outcome.computeMs);
     if (m_rankReport.isDue(m_step)) {
         m_rankReport.gather(m_telemetry);
+    }
+    if (m_memoryReport.isFirst() || m_rankReport.isDue(m_step)) {
         m_memoryReport.gather(m_telemetry, m_engine.memory());
         if (m_gpuReport.isOn()) {
             m_gpuReport.gather(m_mesh.world(), m_telemetry);

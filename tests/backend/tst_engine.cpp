@@ -119,7 +119,7 @@ public:
     void barrier() override { pause([&] { m_inner->barrier(); }); }
 
 private:
-    template <typename Function> static auto pause(const Function& function) {
+    template <typename Function> static std::invoke_result_t<Function> pause(const Function& function) {
         struct Pause {
             Pause() { ++g_paused; }
             ~Pause() { --g_paused; }

@@ -239,6 +239,7 @@ void TestStoreCheck::aDamagedTailIsNamedAndTheRestGoesOn() {
     std::uint64_t sequence = must(store->attempt(kKey))->lastSequence;
     for (unsigned round = 0; round < 8; ++round) { // new points go on behind what is left, and survive crashes
         const std::vector<Point> more = randomPoints(300, 30 + round);
+        store.reset();
         const pid_t child = fork();
         if (child == 0) {
             std::vector<TelemetryBatch> batch = {batchOf(kKey, sequence + 1, {{"x", more}})};
@@ -246,7 +247,6 @@ void TestStoreCheck::aDamagedTailIsNamedAndTheRestGoesOn() {
             must(mine->ingest(batch));
             _exit(0);
         }
-        store.reset();
         QCOMPARE(waitpid(child, nullptr, 0), child);
         ++sequence;
         want.insert(want.end(), more.begin(), more.end());

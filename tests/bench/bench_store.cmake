@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 if(TARGET telehelm_store)
-  telehelm_bench(bench_ingest LINK telehelm_store)
+  telehelm_bench(bench_store LINK telehelm_store)
 endif()
