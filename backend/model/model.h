@@ -78,6 +78,8 @@ struct WeightTurns {
     std::function<void(std::int64_t from, std::int64_t to)> done;   // this backward adds nothing more to their gradients
 };
 
+class DeviceState;
+
 /// Trainer thread only. Owns parameters, gradients and one pre-planned activation arena; no allocation after construction.
 /// Same inputs, same number of threads: same bits. Tokens outside [0, V) throw std::out_of_range.
 class Model {
@@ -86,6 +88,10 @@ public:
     [[nodiscard]] virtual const std::vector<ParameterInfo>& layout() const = 0;
     [[nodiscard]] virtual std::span<float> parameters() = 0; // padded at the end to a multiple of 64 elements
     [[nodiscard]] virtual std::span<float> gradients() = 0;  // same layout, fp32 accumulation
+    /// Where the buffers live on a device: then the two calls above copy them to the host, and what is written there counts after
+    /// takeParameters() only. Null: they are the buffers themselves.
+    [[nodiscard]] virtual DeviceState* device() { return nullptr; }
+    virtual void takeParameters() {}
 
     /// Truncated normal (σ cut at ± 2 σ) per weight; norms are 1. A pure function of the seed and each weight's global name and
     /// index.
@@ -102,7 +108,8 @@ public:
     virtual void onBackward(std::function<void()> /*turn*/) {}
     /// False: this engine tells nothing; weights must all be there before a forward, and gradients are complete after a backward.
     virtual bool onWeights(WeightTurns /*turns*/) { return false; }
-    /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing.
+    /// In the order of computation, after trainMicroBatch; empty where an engine keeps nothing. From a device comes one NaN for a tensor
+    /// that holds what is not finite and nothing for any other.
     [[nodiscard]] virtual std::vector<TensorView> lastForward() const { return {}; }
 
     // A stage of a pipeline runs chunk by chunk; a slot holds one micro-batch's activations from its forward to its backward.

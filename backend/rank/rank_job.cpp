@@ -10,7 +10,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "model/cuda_model.h"
 #include "rank/stop_signal.h"
+#include "telehelm/kernels/device.h"
 #include "train/file_io.h"
 
 namespace telehelm::rank {
@@ -127,9 +129,9 @@ RankJob::Step<void> RankJob::readConfig() {
         m_config = std::move(*config);
         m_configText = text ? *text : "";
         if (m_config.device == "cuda") {
-            verdict = fail(ErrorCode::FailedPrecondition, "device: the CUDA engine is not in this build; write device = \"cpu\"",
-                           m_options.config.string());
-        } else if (m_config.parallel.ranks() != m_world.size()) {
+            verdict = checkDevice();
+        }
+        if (verdict && m_config.parallel.ranks() != m_world.size()) {
             verdict = wrongRanks(m_config.parallel.ranks());
         }
     }
@@ -137,6 +139,22 @@ RankJob::Step<void> RankJob::readConfig() {
         return agree;
     }
     fillFolders(m_options, m_config);
+    return {};
+}
+
+/// Whether this machine and CUDA's kernels take the config.
+Result<void> RankJob::checkDevice() const {
+    const kernels::CudaReport report = kernels::cudaReport();
+    if (report.devices.empty()) {
+        return fail(ErrorCode::FailedPrecondition,
+                    "device = \"cuda\" cannot run here: " + report.whyNone + "; write device = \"cpu\" to train on the CPU",
+                    m_options.config.string());
+    }
+    try {
+        model::checkCudaShape(m_config.model, m_config.parallel.tensor);
+    } catch (const std::invalid_argument& error) {
+        return fail(ErrorCode::InvalidArgument, std::string(error.what()) + "; or write device = \"cpu\"", m_options.config.string());
+    }
     return {};
 }
 
@@ -206,6 +224,7 @@ train::TrainerOptions RankJob::trainerOptions() const {
     options.threads = threadBudget(m_options.threads, m_localRanks);
     options.lastStep = m_options.steps;
     options.host = hostName();
+    options.nvmlLibrary = m_config.device == "cuda" ? train::kNvmlLibrary : "";
     options.stopRequested = stopSignalled;
     if (m_world.rank() == 0) {
         options.onStep = [steps = m_config.steps](const train::StepFacts& facts) { printStep(facts, steps); };
@@ -216,7 +235,11 @@ train::TrainerOptions RankJob::trainerOptions() const {
 
 RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const parallel::Mesh& mesh,
                                                                      std::shared_ptr<const data::Corpus> corpus) {
-    const train::TrainerOptions options = trainerOptions();
+    train::TrainerOptions options = trainerOptions();
+    if (m_config.device == "cuda") {
+        options.device = train::devicePlace(m_world, options.host, static_cast<int>(kernels::cudaReport().devices.size()));
+        options.cudaDevice = options.device.index;
+    }
     auto start = train::findStart(m_world, options);
     if (!start) {
         return tl::unexpected(Failure{kCheckpoint, start.error()});

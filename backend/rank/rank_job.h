@@ -37,6 +37,7 @@ private:
     template <typename T> using Step = tl::expected<T, Failure>;
 
     Step<void> readConfig();
+    [[nodiscard]] Result<void> checkDevice() const;
     [[nodiscard]] Result<void> wrongRanks(int wanted) const;
     Step<void> openLink();
     Step<std::shared_ptr<const data::Corpus>> openCorpus() const;

@@ -85,11 +85,13 @@ void FaultInjector::poison(std::int64_t step, model::Model& model) {
     float& value = model.parameters()[static_cast<std::size_t>(m_poisoned)];
     m_healthy = value;
     value = std::numeric_limits<float>::quiet_NaN();
+    model.takeParameters();
 }
 
 void FaultInjector::heal(model::Model& model) {
     if (m_poisoned >= 0) {
         model.parameters()[static_cast<std::size_t>(m_poisoned)] = m_healthy;
+        model.takeParameters();
         m_poisoned = -1;
     }
 }

@@ -21,12 +21,16 @@ std::size_t at(std::int64_t value) {
 } // namespace
 
 StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
-                       int threads)
+                       int threads, const DeviceAxes& axes)
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
       m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
       m_threads(threads), m_runner(config, model, mesh),
       m_buckets(model, mesh, config.parallel.bucketBytes, config.parallel.sequence && config.parallel.tensor > 1) {
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+    if (model.device() != nullptr) {
+        m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, config.parallel.sequence && config.parallel.tensor > 1,
+                                                     mesh.own().tensor == 0);
+    }
+    for (std::size_t bucket = 0; m_device == nullptr && bucket < m_buckets.count(); ++bucket) {
         const Stretch own = m_buckets.own(bucket);
         m_optimizers.emplace_back(model.layout(), own.from, own.to, config.optimizer, threads);
     }
@@ -43,7 +47,7 @@ StepEngine::~StepEngine() {
 
 /// One data rank has nothing to do beside its work.
 void StepEngine::listen() {
-    if (m_ranks.size() == 1) {
+    if (m_ranks.size() == 1 || m_device != nullptr) {
         return;
     }
     m_tellsWeights = m_model.onWeights({.needed = [this](std::int64_t from, std::int64_t to) { m_buckets.need(from, to); },
@@ -60,6 +64,9 @@ void StepEngine::setWatch(StepWatch* watch) {
 }
 
 std::vector<Shard> StepEngine::shards() {
+    if (m_device != nullptr) {
+        return {m_device->shard()};
+    }
     std::vector<Shard> shards;
     for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
         optim::AdamW& optimizer = m_optimizers[bucket];
@@ -73,6 +80,13 @@ std::vector<Shard> StepEngine::shards() {
 }
 
 EngineMemory StepEngine::memory() {
+    if (m_device != nullptr) {
+        return {.parameters = m_device->parameterBytes(),
+                .gradients = m_device->gradientBytes(),
+                .optimizer = m_device->momentBytes(),
+                .activations = m_model.activationBytes(),
+                .messages = m_runner.bytes() + m_ranks.bytes()};
+    }
     EngineMemory memory{.parameters = m_model.parameters().size_bytes(),
                         .gradients = m_model.gradients().size_bytes(),
                         .activations = m_model.activationBytes(),
@@ -84,6 +98,10 @@ EngineMemory StepEngine::memory() {
 }
 
 void StepEngine::gatherParameters() {
+    if (m_device != nullptr) {
+        m_device->takeShard();
+        return;
+    }
     for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
         m_buckets.startGather(bucket);
     }
@@ -99,7 +117,11 @@ void StepEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const 
 
 /// `reduces`: gradients go to their owners as they become complete.
 double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
-    std::ranges::fill(m_model.gradients(), 0.0F);
+    if (m_device != nullptr) {
+        m_device->clearGradients();
+    } else {
+        std::ranges::fill(m_model.gradients(), 0.0F);
+    }
     const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
     const std::int64_t first = m_own * m_ranks.rank();
     enter(Phase::Data);
@@ -165,6 +187,20 @@ double StepEngine::ownSquares(std::size_t bucket) const {
     return sum;
 }
 
+/// Brings the gradients to their owners.
+double StepEngine::reducedSquares() {
+    if (m_device != nullptr) {
+        m_device->reduceGradients();
+        return m_device->ownSquares();
+    }
+    m_buckets.finishGradients();
+    double sum = 0;
+    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+        sum += ownSquares(bucket);
+    }
+    return sum;
+}
+
 StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double clip) {
     const auto began = std::chrono::steady_clock::now();
     m_buckets.beginStep();
@@ -173,11 +209,7 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
     outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
     enter(Phase::Reduce);
-    m_buckets.finishGradients();
-    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, 0.0}; // each counted once
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
-        sums[1] += ownSquares(bucket);
-    }
+    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, reducedSquares()}; // each counted once
     m_mesh.world().allReduce(std::span(sums), comm::Reduce::Sum);
     outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
     outcome.gradNorm = std::sqrt(sums[1]);
@@ -194,6 +226,10 @@ StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double
 void StepEngine::update(const optim::Rates& rates, double factor) {
     enter(Phase::Optimizer);
     ++m_updates;
+    if (m_device != nullptr) {
+        m_device->update(m_updates, rates, static_cast<float>(factor));
+        return;
+    }
     for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
         m_optimizers[bucket].step(m_updates, rates, m_buckets.ownParameters(bucket), m_buckets.ownGradients(bucket),
                                   static_cast<float>(factor));

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "optim/adamw.h"
 #include "parallel/mesh.h"
 #include "train/buckets.h"
+#include "train/device_optimizer.h"
 #include "train/pipeline_runner.h"
 #include "train/step_watch.h"
 
@@ -46,8 +48,9 @@ struct EngineMemory {
 /// Trainer thread only; every call is collective over the mesh. No allocation inside a step.
 class StepEngine {
 public:
+    /// `axes`: of a model on a device.
     StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
-               int threads);
+               int threads, const DeviceAxes& axes = {});
     ~StepEngine();
     StepEngine(const StepEngine&) = delete;
     StepEngine& operator=(const StepEngine&) = delete;
@@ -89,6 +92,7 @@ private:
     double forwardAndBackward(std::int64_t step, bool reduces);
     void update(const optim::Rates& rates, double factor);
     void findOrigin(std::int64_t step, StepOutcome& outcome);
+    double reducedSquares();
     [[nodiscard]] double ownSquares(std::size_t bucket) const;
 
     // constant after construction
@@ -103,7 +107,8 @@ private:
     // trainer thread only
     PipelineRunner m_runner;
     Buckets m_buckets;
-    std::vector<optim::AdamW> m_optimizers; // by bucket
+    std::vector<optim::AdamW> m_optimizers; // by bucket; none where the model is on a device:
+    std::unique_ptr<DeviceOptimizer> m_device;
     StepWatch* m_watch = nullptr;
     std::int64_t m_updates = 0;
     bool m_completes = false; // the backward that runs is the last one of its weights in this step

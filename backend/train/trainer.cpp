@@ -248,6 +248,9 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     }
     if (m_memoryReport.isFirst() || m_rankReport.isDue(m_step)) {
         m_memoryReport.gather(m_telemetry, m_engine.memory());
+        if (m_gpuReport.isOn()) {
+            m_gpuReport.gather(m_mesh.world(), m_telemetry);
+        }
     }
     if (m_step % kSeldom == 0 || m_step == 1) {
         emitMixture();

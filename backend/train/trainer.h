@@ -19,7 +19,9 @@
 #include "train/checkpoint_store.h"
 #include "train/checkpoint_writer.h"
 #include "train/command_desk.h"
+#include "train/device_mesh.h"
 #include "train/fault_injector.h"
+#include "train/gpu_report.h"
 #include "train/memory_report.h"
 #include "train/mixture.h"
 #include "train/rank_report.h"
@@ -36,9 +38,12 @@ struct TrainerOptions {
     std::filesystem::path checkpointDir;
     std::int64_t lastStep = 0; // end here; 0: at the config's last step. The schedule stays the config's.
     int threads = 1;           // of this rank
+    DevicePlace device;        // for device = "cuda"
     bool calibrate = true;     // measure the sgemm peak for perf/mfu (1 s at the start, 0.3 s at each of the first validations)
     bool waitForSaves = false; // hold the training until each checkpoint is whole: then its step is certain
     std::string host;
+    std::string nvmlLibrary; // where the ranks' GPUs are read; empty: not at all. The same on all ranks.
+    int cudaDevice = 0;      // of this rank
     std::function<bool()> stopRequested = [] { return false; }; // e.g. SIGTERM came
     std::function<void(const StepFacts&)> onStep = [](const StepFacts&) {};
     std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
@@ -117,6 +122,7 @@ private:
     const TrainerOptions m_options;
     const parallel::Mesh& m_mesh;
     const std::shared_ptr<const data::Corpus> m_corpus;
+    DeviceMesh m_deviceMesh; // of a model on a device
     std::unique_ptr<model::Model> m_model;
     std::unique_ptr<data::Sampler> m_sampler;
     StepEngine m_engine;
@@ -129,6 +135,7 @@ private:
     StepWatch m_watch;
     RankReport m_rankReport;
     MemoryReport m_memoryReport;
+    GpuReport m_gpuReport;
     double m_peakGflops = 0; // of all ranks together: the best measured so far, by sgemm or by a step
     double m_saidGflops = 0; // as the last event says
     int m_recalibrations = 0;

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "telehelm/kernels/cuda/gemm.h"
 #include "telehelm/kernels/linear.h"
 #include "train/checkpoint_loader.h"
 #include "train/trainer.h"
@@ -71,11 +72,11 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
 Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
                  ipc::TrainerLink* link, const Fork& fork)
     : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
-      m_model(model::makeCpuModel(m_options.config.model, microBatch(m_options.config), m_options.threads,
-                                   PipelineRunner::placement(m_options.config, m_mesh))),
+      m_deviceMesh(m_options.config.device == "cuda" ? DeviceMesh(m_mesh, m_options.device) : DeviceMesh()),
+      m_model(makeModel(m_options.config, m_mesh, m_options.threads, m_options.device, m_deviceMesh.axes(), m_options.onNote)),
       m_sampler(
           data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
-      m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads),
+      m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads, m_deviceMesh.axes()),
       m_schedule(m_options.config.optimizer, m_options.config.schedule, m_options.config.tokensPerStep(), m_options.config.steps),
       m_validation(*m_corpus, m_options.config.model.contextLength, m_options.config.validation.sequencesPerDomain,
                    microBatch(m_options.config)),
@@ -88,7 +89,8 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                storedTensors(m_model->layout(), mesh.own().tensor)),
       m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
       m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
-      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads), m_lrScale(fork.lrScale) {
+      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads),
+      m_gpuReport(m_options.nvmlLibrary, m_options.cudaDevice), m_lrScale(fork.lrScale) {
     m_engine.setWatch(&m_watch);
 }
 
@@ -142,7 +144,9 @@ void Trainer::calibrateAtStart() {
         return;
     }
     std::ostringstream note;
-    note << std::fixed << std::setprecision(1) << "sgemm of 1024 x 1024 x 1024 in fp32, all ranks at once, best of";
+    note << std::fixed << std::setprecision(1)
+         << (m_options.config.device == "cuda" ? "a product of 8192 x 8192 x 8192 in bf16" : "sgemm of 1024 x 1024 x 1024 in fp32")
+         << ", all ranks at once, best of";
     for (int round = 0; round < kRounds; ++round) {
         note << (round == 0 ? " " : ", ") << calibrate();
     }
@@ -153,7 +157,8 @@ void Trainer::calibrateAtStart() {
 
 double Trainer::calibrate() {
     m_mesh.world().barrier(); // all at once, because that is what training does: together they reach the machine's peak
-    std::array<double, 1> peak = {kernels::calibrateSgemmGflops(m_options.threads)};
+    const bool isOnDevice = m_options.config.device == "cuda";
+    std::array<double, 1> peak = {isOnDevice ? kernels::cuda::calibrateGemmGflops() : kernels::calibrateSgemmGflops(m_options.threads)};
     m_mesh.world().allReduce(std::span(peak), comm::Reduce::Sum);
     m_peakGflops = std::max(m_peakGflops, peak[0]);
     return peak[0];
@@ -184,6 +189,7 @@ std::map<std::string, std::string> Trainer::startFacts(const StartPoint& start) 
             {"ranks", std::to_string(m_mesh.world().size())},
             {"threads_per_rank", std::to_string(m_options.threads)},
             {"device", config.device},
+            {"gpu_readings", m_gpuReport.isOn() ? m_gpuReport.text() : "none: the run is on CPUs"},
             {"fork_step", std::to_string(m_step)},
             {"resumed_from", start.path.string()},
             {"domains", domains.dump()}};
@@ -226,6 +232,9 @@ void Trainer::announce(const StartPoint& start) {
         const std::string text = "FAULT INJECTION IS ON in this attempt: " + m_faults.text() + ".";
         m_telemetry.event(ipc::EventKind::Note, ipc::Severity::Warning, text, {{"faults", m_faults.text()}});
         m_options.onNote(text);
+    }
+    if (m_gpuReport.isOn()) {
+        m_options.onNote("GPU readings: " + m_gpuReport.text());
     }
     announceSettings(start);
     const std::string from =

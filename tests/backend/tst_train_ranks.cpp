@@ -9,6 +9,7 @@
 #include <QProcess>
 #include <QStandardPaths>
 
+#include "telehelm/kernels/device.h"
 #include "train/checkpoint_loader.h"
 #include "train/file_io.h"
 #include "trainer_rig.h"
@@ -237,9 +238,16 @@ private slots:
                              << "warm_up_steps" << 2 << "[schedule] warm_up_steps: unknown key; did you mean warmup_steps?";
         QTest::newRow("ranks") << "data = 1"
                                << "data = 2" << 2 << "makes 2 ranks, but 1 was started; start it with  mpirun -np 2 telehelm-rank";
-        QTest::newRow("cuda") << "steps = 20"
-                              << "steps = 20\ndevice = \"cuda\"" << 2
-                              << "the CUDA engine is not in this build; write device = \"cpu\"";
+        if (const kernels::CudaReport cuda = kernels::cudaReport(); cuda.devices.empty()) {
+            QTest::newRow("no device") << "steps = 20"
+                                       << "steps = 20\ndevice = \"cuda\"" << 2
+                                       << "bad.toml: device = \"cuda\" cannot run here: " + QString::fromStdString(cuda.whyNone) +
+                                              "; write device = \"cpu\" to train on the CPU";
+        } else { // heads of 16
+            QTest::newRow("cuda shape") << "steps = 20"
+                                        << "steps = 20\ndevice = \"cuda\"" << 2
+                                        << "hidden_size / attention_heads must be 64 or 128, not 16; or write device = \"cpu\"";
+        }
         QTest::newRow("tensor") << "data = 1"
                                 << "tensor = 2" << 2 << "mpirun -np 2";
         QTest::newRow("corpus") << "/corpus\""

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flat buffers: between device and host, the optimizer's step, and what the last micro-batch left.
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "model/cuda_engine.h"
+
+namespace telehelm::model {
+
+namespace cuda = kernels::cuda;
+
+std::span<float> CudaEngine::parameters() {
+    if (m_parametersMoved) {
+        m_hostParameters.resize(static_cast<std::size_t>(m_parameterCount));
+        download(Buffer::Parameters, 0, m_hostParameters);
+        m_parametersMoved = false;
+    }
+    return m_hostParameters;
+}
+
+std::span<float> CudaEngine::gradients() {
+    if (m_gradientsMoved) {
+        m_hostGradients.resize(static_cast<std::size_t>(m_parameterCount));
+        download(Buffer::Gradients, 0, m_hostGradients);
+        m_gradientsMoved = false;
+    }
+    return m_hostGradients;
+}
+
+void CudaEngine::takeParameters() {
+    upload(Buffer::Parameters, 0, parameters());
+    m_parametersMoved = false;
+}
+
+std::int64_t CudaEngine::shardSize() const {
+    constexpr std::int64_t kGrain = 64;
+    const std::int64_t share = (m_parameterCount + m_dataRanks - 1) / m_dataRanks;
+    return (share + kGrain - 1) / kGrain * kGrain;
+}
+
+void CudaEngine::refreshWeights() {
+    cuda::toBf16(m_weights.as<Bf16>(), m_parameters.as<float>(), m_parameterCount, m_stream);
+    m_parametersMoved = true;
+}
+
+void CudaEngine::makeMoments(std::int64_t from, std::int64_t to) {
+    m_momentsFrom = from;
+    m_momentsTo = to;
+    const auto bytes = static_cast<std::size_t>(to - from) * sizeof(float);
+    for (cuda::DeviceBuffer* moment : {&m_first, &m_second}) {
+        *moment = cuda::DeviceBuffer(bytes);
+        cuda::fillBytes(moment->data(), 0, bytes, m_stream);
+    }
+}
+
+void CudaEngine::clearGradients() {
+    cuda::fillBytes(m_gradients.data(), 0, m_gradients.bytes(), m_stream);
+    m_gradientsMoved = true;
+}
+
+double CudaEngine::gradientSquares(std::int64_t from, std::int64_t to) {
+    cuda::sumOfSquares(m_sum, m_gradients.as<float>() + from, to - from, m_sumScratch, m_stream);
+    return lossSum();
+}
+
+/// The groups are few: weights of one kind share rate and decay.
+void CudaEngine::adamw(std::span<const Update> updates) {
+    cuda::AdamWGroups groups{};
+    std::size_t count = 0;
+    std::vector<cuda::AdamWChunk> chunks;
+    const auto isSame = [](const kernels::AdamWStep<float>& a, const kernels::AdamWStep<float>& b) {
+        return a.rate == b.rate && a.decay == b.decay;
+    };
+    for (const Update& update : updates) {
+        if (update.from < m_momentsFrom || update.to > m_momentsTo)
+            throw std::out_of_range("model: an update outside of what has moments");
+        std::size_t group = 0;
+        while (group < count && !isSame(groups.steps[group], update.step))
+            ++group;
+        if (group == std::size(groups.steps))
+            throw std::logic_error("model: more kinds of weights than AdamW's launch takes");
+        if (group == count)
+            groups.steps[count++] = update.step;
+        for (std::int64_t at = update.from; at < update.to; at += cuda::kAdamWChunk)
+            chunks.push_back({at - m_momentsFrom,
+                              static_cast<std::int32_t>(std::min<std::int64_t>(cuda::kAdamWChunk, update.to - at)),
+                              static_cast<std::int32_t>(group)});
+    }
+    const auto isEqual = [](const cuda::AdamWChunk& a, const cuda::AdamWChunk& b) {
+        return a.from == b.from && a.size == b.size && a.group == b.group;
+    };
+    if (!std::ranges::equal(chunks, m_chunkList, isEqual)) { // at the first step, and where equal rates part
+        m_stream.synchronize();
+        m_chunkList = std::move(chunks);
+        if (m_chunks.bytes() < m_chunkList.size() * sizeof(cuda::AdamWChunk))
+            m_chunks = cuda::DeviceBuffer(m_chunkList.size() * sizeof(cuda::AdamWChunk));
+        cuda::copyToDevice(m_chunks.data(), m_chunkList.data(), m_chunkList.size() * sizeof(cuda::AdamWChunk), m_stream);
+        m_stream.synchronize();
+    }
+    cuda::adamw(m_parameters.as<float>() + m_momentsFrom, m_weights.as<Bf16>() + m_momentsFrom, m_first.as<float>(),
+                m_second.as<float>(), m_gradients.as<float>() + m_momentsFrom, m_chunks.as<cuda::AdamWChunk>(),
+                std::ssize(m_chunkList), groups, m_stream);
+    m_parametersMoved = true;
+}
+
+float* CudaEngine::pointer(Buffer buffer) {
+    switch (buffer) {
+    case Buffer::Parameters:
+        return m_parameters.as<float>();
+    case Buffer::Gradients:
+        return m_gradients.as<float>();
+    case Buffer::FirstMoment:
+        return m_first.as<float>();
+    case Buffer::SecondMoment:
+        return m_second.as<float>();
+    }
+    return nullptr;
+}
+
+void CudaEngine::download(Buffer buffer, std::int64_t from, std::span<float> host) {
+    const bool isMoment = buffer == Buffer::FirstMoment || buffer == Buffer::SecondMoment;
+    cuda::copyToHost(host.data(), pointer(buffer) + from - (isMoment ? m_momentsFrom : 0), host.size_bytes(), m_stream);
+    m_stream.synchronize();
+}
+
+void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float> host) {
+    const bool isMoment = buffer == Buffer::FirstMoment || buffer == Buffer::SecondMoment;
+    cuda::copyToDevice(pointer(buffer) + from - (isMoment ? m_momentsFrom : 0), host.data(), host.size_bytes(), m_stream);
+    if (buffer == Buffer::Parameters) {
+        const std::int64_t count = std::min(std::ssize(host), m_parameterCount - from); // without padding
+        cuda::toBf16(m_weights.as<Bf16>() + from, m_parameters.as<float>() + from, count, m_stream);
+        m_parametersMoved = true;
+    }
+    m_gradientsMoved |= buffer == Buffer::Gradients;
+    m_stream.synchronize();
+}
+
+/// Tensors stay on the device; only whether they are finite comes here.
+std::vector<TensorView> CudaEngine::lastForward() const {
+    static constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+    std::vector<TensorView> tensors;
+    if (m_last == nullptr)
+        return tensors;
+    const std::int64_t N = m_B * m_T, M = ownRows(N);
+    const auto add = [&](std::string name, const Bf16* values, std::int64_t size) {
+        std::int32_t count = 0;
+        cuda::countNonFinite(m_count, values, size, m_stream);
+        cuda::copyToHost(&count, m_count, sizeof count, m_stream);
+        m_stream.synchronize();
+        tensors.push_back({std::move(name), count == 0 ? std::span<const float>() : std::span(&kNaN, 1)});
+    };
+    const auto prefixOf = [](std::int64_t layer) { return "layers." + std::to_string(layer) + "."; };
+    const std::int64_t first = m_parallel.chunks[static_cast<std::size_t>(m_last->chunk)].first;
+    for (std::size_t i = 0; i < m_last->layers.size(); ++i) {
+        const LayerActivations& layer = m_last->layers[i];
+        const std::int64_t number = first + static_cast<std::int64_t>(i);
+        const std::string prefix = prefixOf(number);
+        add(number == 0 ? "embedding" : prefixOf(number - 1) + "ffn.down", layer.input, M * m_C);
+        if (m_recompute == Recompute::Full)
+            continue; // the layers share the rest
+        const bool isKept = m_recompute == Recompute::None;
+        if (isKept)
+            add(prefix + "attention.norm", layer.normed1, M * m_C);
+        add(prefix + "attention.qkv", layer.qkv, N * 3 * m_ownC);
+        add(prefix + "attention", layer.attention, N * m_ownC);
+        add(prefix + "attention.out", layer.middle, M * m_C);
+        if (isKept) {
+            add(prefix + "ffn.norm", layer.normed2, M * m_C);
+            add(prefix + "ffn.gate_up", layer.act,
+                N * m_ownF); // after SwiGLU: gate and up themselves have become their gradients
+        }
+    }
+    add(prefixOf(first + static_cast<std::int64_t>(m_last->layers.size()) - 1) + "ffn.down", m_last->output, M * m_C);
+    if (m_last->ends && m_lastHadHead) {
+        add("norm", m_normed, M * m_C);
+        cuda::copyToHost(m_hostNats.data(), m_nats, m_hostNats.bytes(), m_stream);
+        m_stream.synchronize();
+        tensors.push_back({"loss", m_hostNats.as<const float>()});
+    }
+    return tensors;
+}
+
+} // namespace telehelm::model

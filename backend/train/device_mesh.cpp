@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/device_mesh.h"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+#include "model/cuda_model.h"
+#include "telehelm/kernels/cuda/runtime.h"
+#include "train/file_io.h"
+#include "train/pipeline_runner.h"
+
+namespace telehelm::train {
+namespace {
+
+std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const char* name, bool usesNccl) {
+    if (host.size() == 1) {
+        return nullptr;
+    }
+    if (!usesNccl) {
+        return comm::makeStagedCommunicator(host, name);
+    }
+    auto nccl = comm::makeNcclCommunicator(host, name);
+    if (!nccl) {
+        throw std::runtime_error(nccl.error().text());
+    }
+    return std::move(*nccl);
+}
+
+} // namespace
+
+DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices) {
+    const std::array<double, 1> own = {static_cast<double>(xxh3(std::as_bytes(std::span(host))) >> 11U)}; // exact in a double
+    std::vector<double> all(static_cast<std::size_t>(world.size()));
+    world.allGather(std::span<const double>(own), std::span(all));
+    const auto before = static_cast<int>(std::count(all.begin(), all.begin() + world.rank(), own[0]));
+    const auto here = static_cast<int>(std::ranges::count(all, own[0]));
+    return {.index = before % devices, .isShared = here > devices};
+}
+
+DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place) {
+    std::array<double, 1> isShared = {place.isShared || comm::ncclVersion().empty() ? 1.0 : 0.0};
+    mesh.world().allReduce(std::span(isShared), comm::Reduce::Max); // all ranks alike
+    kernels::cuda::useDevice(place.index);
+    m_tensor = axisOf(mesh.tensor(), "tensor", isShared[0] == 0);
+    m_data = axisOf(mesh.data(), "data", isShared[0] == 0);
+}
+
+std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,
+                                        const DevicePlace& place, const DeviceAxes& axes,
+                                        const std::function<void(const std::string&)>& onNote) {
+    const model::Placement placement = PipelineRunner::placement(config, mesh);
+    if (config.device != "cuda") {
+        return model::makeCpuModel(config.model, config.microSequences(), threads, placement);
+    }
+    return model::makeCudaModel(
+        config.model, config.microSequences(), placement,
+        {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .onNote = onNote});
+}
+
+} // namespace telehelm::train

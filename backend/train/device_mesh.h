@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A mesh's axes for device buffers: NCCL where each rank has a device of its own, else staged through the host's communicators.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "parallel/mesh.h"
+#include "train/device_optimizer.h"
+
+namespace telehelm::train {
+
+/// Where a rank's model runs.
+struct DevicePlace {
+    int index = 0;         // of the CUDA device
+    bool isShared = false; // several ranks of this machine use it
+};
+
+/// Collective: ranks of one host (by its name) share its `devices` in turn.
+[[nodiscard]] DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices);
+
+/// Constructing it is collective over the mesh. Throws std::runtime_error where NCCL cannot start.
+class DeviceMesh {
+public:
+    DeviceMesh() = default;
+    DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place);
+    [[nodiscard]] DeviceAxes axes() const { return {m_tensor.get(), m_data.get()}; }
+
+private:
+    std::unique_ptr<comm::DeviceCommunicator> m_tensor, m_data;
+};
+
+/// The engine that the config asks for, on the CPU or on `place`.
+[[nodiscard]] std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,
+                                                      const DevicePlace& place, const DeviceAxes& axes,
+                                                      const std::function<void(const std::string&)>& onNote);
+
+} // namespace telehelm::train

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# On a device, where there is one, and over the kernels' own sources on the host (tests/kernels/cuda.cmake).
+telehelm_test(tst_cuda_model LINK telehelm_trainer_rig TIMEOUT 300)
+target_include_directories(tst_cuda_model PRIVATE ${CMAKE_SOURCE_DIR}/tests/kernels)
+if(TARGET cuda_on_host)
+  add_executable(tst_cuda_model_on_host tst_cuda_model.cpp)
+  set_target_properties(tst_cuda_model_on_host PROPERTIES AUTOMOC ON)
+  target_include_directories(tst_cuda_model_on_host PRIVATE ${CMAKE_SOURCE_DIR}/tests/kernels)
+  target_link_libraries(tst_cuda_model_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_trainer_rig)
+  add_test(NAME tst_cuda_model_on_host COMMAND tst_cuda_model_on_host)
+  set_tests_properties(tst_cuda_model_on_host PROPERTIES TIMEOUT 300)
+endif()
