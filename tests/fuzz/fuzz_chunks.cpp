@@ -29,9 +29,14 @@ void tryAll(std::string_view blob, int level) {
     decodes([&] { return decodeLog(blob); });
 }
 
-// The checksum inside would keep a fuzzer out for ever: so the columns are packed here.
+// The checksums would keep a fuzzer out for ever: so columns and logs are packed here.
 std::string packed(char version, char kind, std::uint64_t items, std::string_view columns) {
     std::string blob{version, kind};
+    if (kind == 'L') {
+        blob += columns;
+        putFixed64(blob, checksum(blob));
+        return blob;
+    }
     putVarint(blob, items);
     std::string frame(ZSTD_compressBound(columns.size()), '\0');
     frame.resize(ZSTD_compress(frame.data(), frame.size(), columns.data(), columns.size(), 1));
@@ -61,10 +66,10 @@ void roundTrip(std::string_view bytes) {
     fuzz::require(std::equal(points.begin(), points.end(), back.begin(), back.end(), isSame), "points come back bit by bit");
     LogWriter log;
     const std::size_t half = points.size() / 2;
-    log.add(-1, std::span(points).first(half));
-    log.add(1 << 20, std::span(points).subspan(half));
-    const auto blocks = decodeLog(log.bytes());
-    fuzz::require(blocks.size() == 2 && blocks[0].series == -1 && blocks[1].series == 1 << 20 &&
+    log.add(-1, 7, std::span(points).first(half));
+    log.add(1 << 20, ~std::uint64_t{0}, std::span(points).subspan(half));
+    const auto blocks = decodeLog(log.finish());
+    fuzz::require(blocks.size() == 2 && blocks[0].series == -1 && blocks[0].at == 7 && blocks[1].at == ~std::uint64_t{0} && blocks[1].series == 1 << 20 &&
                       std::equal(points.begin(), points.begin() + static_cast<std::ptrdiff_t>(half), blocks[0].points.begin(),
                                  blocks[0].points.end(), isSame) &&
                       std::equal(points.begin() + static_cast<std::ptrdiff_t>(half), points.end(), blocks[1].points.begin(),
@@ -85,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     } else if (way % 4 == 1) {
         roundTrip(input.ConsumeRemainingBytesAsString());
     } else {
-        const char version = input.ConsumeBool() ? '\1' : input.ConsumeIntegral<char>();
+        const char version = input.PickValueInArray({'\1', '\2', '\3'});
         const char kind = input.PickValueInArray({'P', 'B', 'L', 'X'});
         const std::uint64_t items = input.ConsumeBool() ? input.remaining_bytes() / 32 : input.ConsumeIntegral<std::uint64_t>();
         tryAll(packed(version, kind, items, input.ConsumeRemainingBytesAsString()), level);

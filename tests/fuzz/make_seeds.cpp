@@ -109,9 +109,9 @@ void chunks(const fs::path& root) {
     for (std::size_t i = 0; i + 16 <= points.size(); i += 16)
         buckets.push_back(store::summarise(std::span(points).subspan(i, 16)));
     store::LogWriter log;
-    log.add(3, points);
+    log.add(3, 0, points);
     // A FuzzedDataProvider takes numbers from the end: way and level stand there.
-    for (const std::string& blob : {store::encodePoints(points), store::encodeBuckets(buckets), log.bytes()})
+    for (const std::string& blob : {store::encodePoints(points), store::encodeBuckets(buckets, 1), log.finish()})
         folder.add(blob + '\1' + '\0');
     std::string plain(960, '\0');
     for (std::size_t i = 0; i < plain.size(); ++i)
