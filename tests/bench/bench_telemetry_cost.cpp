@@ -208,7 +208,7 @@ config::RunConfig modelConfig(const fs::path& corpus) {
 void train(const config::RunConfig& config, const fs::path& folder, SwitchedLink& link, Blocks& blocks, double seconds) {
     const auto world = comm::makeSelfCommunicator();
     const parallel::Mesh mesh(*parallel::MeshShape::make(config.parallel, 1), *world);
-    const auto corpus = must(data::openCorpus(config.data.corpus));
+    const std::shared_ptr<const data::Corpus> corpus = must(data::openCorpus(config.data.corpus));
     const auto until = Clock::now() + std::chrono::duration<double>(seconds);
     train::TrainerOptions options;
     options.config = config;

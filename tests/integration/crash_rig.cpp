@@ -107,6 +107,16 @@ int CrashRig::exitCode() {
     return ended && m_daemon.exitStatus() == QProcess::NormalExit ? m_daemon.exitCode() : -1;
 }
 
+int CrashRig::check(QString* said) const {
+    QProcess process;
+    process.setProcessChannelMode(QProcess::MergedChannels);
+    process.start(path("bin/telehelmd"), {"check", "--state-dir", state()});
+    const bool ended = process.waitForFinished(kCrashPatience);
+    if (said != nullptr)
+        *said = QString::fromUtf8(process.readAll());
+    return ended && process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -1;
+}
+
 QStringList CrashRig::log() const {
     QFile file(m_logFile);
     return file.open(QIODevice::ReadOnly) ? QString::fromUtf8(file.readAll()).split('\n', Qt::SkipEmptyParts) : QStringList();

@@ -35,6 +35,8 @@ public:
     [[nodiscard]] bool terminate(); // SIGTERM; false when it does not end by itself with 0
     /// Its exit code when it ends by itself within the patience; −1 when it does not.
     [[nodiscard]] int exitCode();
+    /// telehelmd check: its exit code; what it says goes to `said`.
+    [[nodiscard]] int check(QString* said = nullptr) const;
     /// What the daemon has said since the last call of forgetLog().
     [[nodiscard]] QStringList log() const;
     void forgetLog();

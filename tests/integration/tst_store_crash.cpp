@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "crash_rig.h"
+#include "store/check.h"
 #include "store/store.h"
 
 using namespace telehelm;
@@ -17,13 +18,19 @@ using namespace telehelm::tests;
 
 namespace {
 
-/// The files as the kill left them, opened elsewhere: the daemon's next start must meet them untouched.
+/// The files as the kill left them, checked and opened elsewhere: the daemon's next start must meet them untouched.
 Result<std::uint64_t> pointsIn(const QString& store, const QString& copy) {
     QDir(copy).removeRecursively();
     QDir().mkpath(copy);
-    for (const char* suffix : {"", "-wal"})
+    for (const char* suffix : {"", "-wal", "-mark"})
         if (QFile::exists(store + suffix) && !QFile::copy(store + suffix, copy + "/telehelm.db" + suffix))
             return fail(ErrorCode::Unavailable, "the store cannot be copied");
+    std::string damage;
+    store::CheckOptions options;
+    options.found = [&](const store::Damage& found) { damage += found.text() + "; "; };
+    const auto checked = store::checkStore((copy + "/telehelm.db").toStdString(), options);
+    if (!checked || !damage.empty())
+        return fail(ErrorCode::DataLoss, checked ? damage : checked.error().text());
     auto opened = store::Store::open((copy + "/telehelm.db").toStdString());
     if (!opened)
         return tl::unexpected(opened.error());
@@ -67,6 +74,9 @@ void TestStoreCrash::killsUnderFullIngest() {
     QVERIFY2(rig.finish(), qPrintable(QString("seed %1: %2").arg(seed).arg(rig.feed().problem)));
     const QString wrong = rig.compareWithEmitted();
     QVERIFY2(wrong.isEmpty(), qPrintable(QString("seed %1: %2").arg(seed).arg(wrong)));
+    QString said;
+    const int checked = rig.check(&said);
+    QVERIFY2(checked == 0, qPrintable(QString("seed %1: check: %2").arg(seed).arg(said)));
     qInfo("%d kills, seed %d: %llu points emitted, acked and stored once; %llu went through the spool file", kills, seed,
           static_cast<unsigned long long>(rig.feed().emitted), static_cast<unsigned long long>(rig.feed().spooled));
 }
