@@ -82,6 +82,7 @@ private:
     void onCommit(std::vector<ipc::TelemetryBatch>&& batches, std::vector<store::IngestedBatch>&& done);
     void onCommitted(ipc::TelemetryBatch&& batch, const store::IngestedBatch& done);
     void onStoreTrouble(const std::optional<Error>& trouble);
+    void tellMissing(const ipc::AttemptKey& key, std::uint64_t from, std::uint64_t to); // batches
     void minderLoop();
     void drainSpool(const ipc::AttemptKey& key);
 

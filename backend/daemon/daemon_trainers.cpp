@@ -46,10 +46,27 @@ Result<std::uint64_t> Daemon::onHello(const TrainerHello& hello) {
     }
     m_ingest->flush(); // what came over an older connection counts
     auto stored = m_store->acknowledged(hello.key, hello.firstUnacked);
-    if (stored)
-        for (const Command& command : pending) // the trainer does each UUID once
-            m_link->send(hello.key, command);
+    if (!stored)
+        return stored;
+    if (hello.firstUnacked > *stored + 1)
+        tellMissing(hello.key, *stored + 1, hello.firstUnacked - 1);
+    for (const Command& command : pending) // the trainer does each UUID once
+        m_link->send(hello.key, command);
     return stored;
+}
+
+// We have acked them, or the trainer would have them still: the store has lost its end or is an older copy.
+void Daemon::tellMissing(const AttemptKey& key, std::uint64_t from, std::uint64_t to) {
+    const std::lock_guard lock(m_mutex);
+    Event event;
+    event.key = key;
+    event.kind = EventKind::Note;
+    event.severity = Severity::Critical;
+    event.text = "Batches " + std::to_string(from) + " to " + std::to_string(to) +
+                 " are missing in the store although they were acknowledged: its files were damaged, cut off or put back from a copy while no "
+                 "daemon ran. What came before and what comes after is whole.";
+    event.facts = {{"first_sequence", std::to_string(from)}, {"last_sequence", std::to_string(to)}};
+    tellEvent(std::move(event));
 }
 
 Result<std::uint64_t> Daemon::onBatch(TelemetryBatch&& batch) {

@@ -22,7 +22,7 @@ constexpr std::uint8_t kVersionWithCounts = 2; // 'B': counts in a column of the
 constexpr std::uint8_t kLogVersion = 2;        // 'L': indices and a checksum
 constexpr std::uint8_t kKindPoints = 'P', kKindBuckets = 'B', kKindLog = 'L';
 constexpr int kCompression = 1; // noise does not shrink further at higher levels, and ingest wants the time
-constexpr std::size_t kMaxItems = 1 << 20;
+constexpr std::size_t kMaxItems = 1 << 14; // no BLOB of ours has more than a chunk's: a damaged one must not ask for much memory
 
 struct CompressorFree {
     void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }

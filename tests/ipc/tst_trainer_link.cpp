@@ -234,6 +234,23 @@ private slots:
         QVERIFY(link->counters().batchesResent > 0);
     }
 
+    // A batch that waits in the daemon is refused when it comes again, and acked after all: the one behind it is next.
+    void anAckOfWhatWaitedFreesTheNext() {
+        m_store->ackLater = true;
+        auto link = openLink(options());
+        emitSteps(*link, 1, 1);
+        (void)link->flush(30);
+        QTRY_VERIFY_WITH_TIMEOUT(m_store->stored() == 1, kLong);
+        m_store->read([](FakeStore& s) { return s.failNext = 2; });
+        emitSteps(*link, 2, 2);
+        (void)link->flush(30);
+        QTRY_VERIFY_WITH_TIMEOUT(m_store->read([](FakeStore& s) { return s.failNext; }) == 0, kLong);
+        m_store->read([](FakeStore& s) { return s.ackLater = false; });
+        m_server->ack({"demo", 1}, 1);
+        QVERIFY(link->flush(kLong));
+        QVERIFY(m_store->exactlyOnce(1, 2));
+    }
+
     void theSpoolSurvivesTheProcess() {
         m_server.reset();
         fs::remove(path("endpoint"));

@@ -50,7 +50,7 @@ public:
     void ack(const AttemptKey& key, std::uint64_t sequence) override {
         v1::Ack wire;
         wire.set_sequence(sequence);
-        post(key, FrameKind::Ack, wire.SerializeAsString());
+        post(key, FrameKind::Ack, wire.SerializeAsString(), sequence);
     }
     [[nodiscard]] bool connected(const AttemptKey& key) const override {
         const std::lock_guard lock(m_mutex);
@@ -69,17 +69,18 @@ private:
         std::string identity;
         FrameKind kind;
         std::string payload;
+        std::uint64_t acked = 0; // of an ack
     };
     using Peers = std::map<std::string, Peer>; // by ZeroMQ identity
 
     // Any thread: the socket belongs to the link thread, so letters wait there for it.
-    bool post(const AttemptKey& key, FrameKind kind, std::string payload) {
+    bool post(const AttemptKey& key, FrameKind kind, std::string payload, std::uint64_t acked = 0) {
         {
             const std::lock_guard lock(m_mutex);
             const auto found = m_connected.find(key);
             if (found == m_connected.end())
                 return false;
-            m_outgoing.push_back({found->second, kind, std::move(payload)});
+            m_outgoing.push_back({found->second, kind, std::move(payload), acked});
         }
         m_waker.notify();
         return true;
@@ -240,8 +241,12 @@ void ZmqTrainerLinkServer::sendWaiting() {
         const std::lock_guard lock(m_mutex);
         letters.swap(m_outgoing);
     }
-    for (const Letter& letter : letters)
+    for (const Letter& letter : letters) {
+        // What was refused the second time, because it waited here from the first, will not be sent a third time.
+        if (const auto peer = m_peers.find(letter.identity); peer != m_peers.end())
+            peer->second.expected = std::max(peer->second.expected, letter.acked + 1);
         deliver(letter.identity, letter.kind, letter.payload);
+    }
 }
 
 void ZmqTrainerLinkServer::dropSilent() {
