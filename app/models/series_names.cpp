@@ -23,6 +23,25 @@ QString milliseconds(double ms) {
     return ms >= 1000 ? text::fixed(ms / 1000, 2) + QStringLiteral(" s") : text::fixed(ms, ms >= 100 ? 0 : 1) + QStringLiteral(" ms");
 }
 
+/// "rank/<r>/<name>": what a rank did with its time.
+QString rankSeriesLabel(const QString& name) {
+    static const std::map<QString, QString> known{
+        {QStringLiteral("step_ms"), SeriesModel::tr("step time")},
+        {QStringLiteral("memory_bytes"), SeriesModel::tr("memory")},
+        {QStringLiteral("forward_ms"), SeriesModel::tr("forward")},
+        {QStringLiteral("backward_ms"), SeriesModel::tr("backward")},
+        {QStringLiteral("comm_tensor_ms"), SeriesModel::tr("tensor communication")},
+        {QStringLiteral("comm_data_ms"), SeriesModel::tr("data communication")},
+        {QStringLiteral("comm_pipeline_ms"), SeriesModel::tr("pipeline communication")},
+        {QStringLiteral("bubble_ms"), SeriesModel::tr("pipeline bubble")},
+        {QStringLiteral("sync_ms"), SeriesModel::tr("waiting for all ranks")},
+        {QStringLiteral("optimizer_ms"), SeriesModel::tr("optimizer")},
+        {QStringLiteral("data_ms"), SeriesModel::tr("data")},
+    };
+    const auto it = known.find(name);
+    return it == known.end() ? name : it->second;
+}
+
 } // namespace
 
 QString seriesValue(const QString& series, double value) {
@@ -32,7 +51,7 @@ QString seriesValue(const QString& series, double value) {
         return value > 0 ? QStringLiteral("Inf") : QString(QChar(0x2212)) + QStringLiteral("Inf");
     if (series.startsWith(QLatin1String("optim/")) && series.endsWith(QLatin1String("lr")))
         return text::learningRate(value);
-    if (series.endsWith(QLatin1String("step_ms")))
+    if (series.endsWith(QLatin1String("_ms")))
         return milliseconds(value);
     if (series == QLatin1String("perf/mfu") || series.startsWith(QLatin1String("mixture/")))
         return text::fixed(value * 100, 1) + QStringLiteral(" %");
@@ -66,7 +85,7 @@ QString seriesLabel(const QString& series) {
     if (parts.size() == 3 && parts[0] == QLatin1String("mixture"))
         return parts[2] == QLatin1String("target") ? SeriesModel::tr("%1 target").arg(parts[1]) : parts[1];
     if (parts.size() == 3 && parts[0] == QLatin1String("rank"))
-        return SeriesModel::tr("rank %1 %2").arg(parts[1], parts[2] == QLatin1String("step_ms") ? SeriesModel::tr("step time") : SeriesModel::tr("memory"));
+        return SeriesModel::tr("rank %1 %2").arg(parts[1], rankSeriesLabel(parts[2]));
     return series;
 }
 

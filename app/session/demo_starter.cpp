@@ -2,13 +2,18 @@
 #include "session/demo_starter.h"
 
 #include <QFile>
+#include <QRegularExpression>
 
 #include "session/state_paths.h"
 
 namespace telehelm::app {
 namespace {
 
-const QString kDemoRun = QStringLiteral("demo");
+/// The run that a config names; the daemon reads the rest.
+QString runNameOf(const QByteArray& toml) {
+    static const QRegularExpression name(QStringLiteral(R"re(^\s*name\s*=\s*"([^"]+)")re"), QRegularExpression::MultilineOption);
+    return name.match(QString::fromUtf8(toml)).captured(1);
+}
 
 QString lastFilledLine(const QByteArray& text) {
     const auto lines = QString::fromUtf8(text).split(QLatin1Char('\n'), Qt::SkipEmptyParts);
@@ -53,8 +58,16 @@ DemoStarter::~DemoStarter() {
 void DemoStarter::start(int ranks) {
     if (isBusy())
         return;
-    if (const auto* run = m_session.run(kDemoRun); run != nullptr && run->newest() != nullptr && ipc::isLive(run->newest()->state)) {
-        emit started(kDemoRun);
+    const auto path = configPath();
+    QFile file(path);
+    if (path.isEmpty() || !file.open(QIODevice::ReadOnly)) {
+        end(path.isEmpty() ? tr("configs/demo_cpu.toml was not found beside the program.") : tr("%1 cannot be read: %2.").arg(path, file.errorString()));
+        return;
+    }
+    m_toml = file.readAll();
+    const auto name = runNameOf(m_toml);
+    if (const auto* run = m_session.run(name); run != nullptr && run->newest() != nullptr && ipc::isLive(run->newest()->state)) {
+        emit started(name);
         return;
     }
     m_ranks = ranks;
@@ -88,18 +101,16 @@ void DemoStarter::corpusDone(int exitCode, QProcess::ExitStatus status) {
     startRun();
 }
 
+QString DemoStarter::configPath() const {
+    return m_config.isEmpty() ? findSharedFile(QStringLiteral("configs/demo_cpu.toml")) : m_config;
+}
+
 void DemoStarter::startRun() {
-    const auto path = m_config.isEmpty() ? findSharedFile(QStringLiteral("configs/demo_cpu.toml")) : m_config;
-    QFile file(path);
-    if (path.isEmpty() || !file.open(QIODevice::ReadOnly)) {
-        end(path.isEmpty() ? tr("configs/demo_cpu.toml was not found beside the program.") : tr("%1 cannot be read: %2.").arg(path, file.errorString()));
-        return;
-    }
     m_phase = Phase::Run;
     emit progress(tr("Starting the run…"));
     ipc::StartRequest request;
-    request.configToml = file.readAll().toStdString();
-    request.configPath = path.toStdString();
+    request.configToml = m_toml.toStdString();
+    request.configPath = configPath().toStdString();
     request.reason = "demo run started from the window";
     request.ranks = m_ranks;
     m_job = m_session.startRun(std::move(request));

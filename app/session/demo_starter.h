@@ -28,10 +28,12 @@ private:
     void readOutput();
     void corpusDone(int exitCode, QProcess::ExitStatus status);
     void startRun();
+    [[nodiscard]] QString configPath() const;
     void end(const QString& failure);
     Session& m_session;
     QProcess m_data;
     QString m_config, m_lastLine, m_lastError;
+    QByteArray m_toml; // of the run to be started
     int m_ranks = 0;
     Phase m_phase = Phase::Idle;
     JobId m_job = 0;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numeric>
 #include <sstream>
+#include <tuple>
 
 #include "config/config_schema.h"
 
@@ -187,6 +188,16 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
         if (place.on && place.value >= place.end) {
             return refuse(places, "faults", place.key,
                           std::to_string(place.value) + " is not among " + place.what + ", which count from 0");
+        }
+    }
+    const auto neverCalls = [&](const std::string& phase) {
+        return (phase == "comm_tensor" && config.parallel.tensor == 1) || (phase == "comm_data" && config.parallel.data == 1) ||
+               (phase == "comm_pipeline" && config.parallel.pipeline == 1);
+    };
+    for (const auto& [on, key, phase] : {std::tuple{faults.dieStep > 0, "die_phase", faults.diePhase},
+                                         std::tuple{faults.hangStep > 0, "hang_phase", faults.hangPhase}}) {
+        if (on && neverCalls(phase)) {
+            return refuse(places, "faults", key, phase + " never comes: [parallel] " + phase.substr(5) + " is 1, nobody talks on that axis");
         }
     }
     return {};

@@ -24,7 +24,7 @@ using O = OptimizerConfig;
 using F = FaultsConfig;
 using P = RestartPolicyConfig;
 
-constexpr std::string_view kPhases = "forward|backward|reduce|optimizer|gather|checkpoint";
+constexpr std::string_view kPhases = "data|forward|backward|reduce|optimizer|gather|checkpoint|comm_tensor|comm_data|comm_pipeline";
 
 constexpr auto kKeys = std::to_array<Key>({
     // table, key, field, required, low, high, choices

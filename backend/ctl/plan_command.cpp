@@ -87,7 +87,7 @@ void printMesh(std::ostream& out, const parallel::MeshShape& mesh, bool hasColou
     table.print(out, hasColour);
 }
 
-void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
+void printMemory(std::ostream& out, const config::RunConfig& config, const Plan& plan, bool hasColour) {
     out << "\nMEMORY PER RANK  recompute = " << parallel::name(plan.recompute) << "\n";
     Table table({"STAGE", "LAYERS", "WEIGHTS", "PARAMETERS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "WORK", "MESSAGES", "TOTAL"});
     for (std::size_t stage = 0; stage < plan.stages.size(); ++stage) {
@@ -104,6 +104,8 @@ void printMemory(std::ostream& out, const Plan& plan, bool hasColour) {
                    {byteText(s.totalBytes(plan.recompute)), Colour::Bold}});
     }
     table.print(out, hasColour);
+    out << "  GRADIENTS: sums in fp32; OPTIMIZER: Adam's moments" << (config.device == "cuda" ? " and master weights" : "")
+        << " in fp32, a data rank's share; WORK: buffers of a step\n";
     const StagePlan& first = plan.stages.front();
     out << "  stage 0 holds " << first.peakActivations << (first.peakActivations == 1 ? " micro-batch" : " micro-batches")
         << " (per chunk) in flight; activations with recompute";
@@ -127,8 +129,11 @@ void printTraffic(std::ostream& out, const Plan& plan, bool hasColour) {
 void printSchedule(std::ostream& out, const config::RunConfig& config, const Plan& plan, bool hasColour) {
     out << "\nSCHEDULE  " << config.parallel.schedule << ", " << plan.microBatches
         << (plan.microBatches == 1 ? " micro-batch of " : " micro-batches of ") << plan.microSequences
-        << (plan.microSequences == 1 ? " sequence" : " sequences") << "; bubble " << percentText(plan.bubbleShare) << " ("
-        << percentText(plan.evenBubbleShare) << " if all parts cost alike)\n";
+        << (plan.microSequences == 1 ? " sequence" : " sequences");
+    if (config.parallel.pipeline == 1)
+        out << "; one stage: no bubble\n";
+    else
+        out << "; bubble " << percentText(plan.bubbleShare) << " (" << percentText(plan.evenBubbleShare) << " if all parts cost alike)\n";
     if (plan.options.empty())
         return;
     Table table({"ON THIS MESH", "BUBBLE", "IN FLIGHT"});
@@ -147,7 +152,9 @@ void printSpeed(std::ostream& out, const config::RunConfig& config, const Plan& 
     out << "; " << withSeparators(plan.tokensPerStep) << " tokens, "
         << siText(plan.flopsPerToken * static_cast<double>(plan.tokensPerStep), "FLOP") << " per step\n";
     if (plan.flopsPerRank <= 0) {
-        out << "  with --flops 160T (what a rank reaches while it computes) the plan tells tokens/s\n";
+        const bool isCpu = config.device == "cpu";
+        out << "  add --flops " << (isCpu ? "50G" : "160T") << ", or what one " << (isCpu ? "CPU" : "GPU")
+            << " rank reaches while it computes, and the plan tells tokens/s\n";
         return;
     }
     const double tokens = static_cast<double>(plan.tokensPerStep) * static_cast<double>(config.steps);
@@ -242,7 +249,7 @@ int planRun(const Call& call, const PlanArguments& arguments) {
         << " layers, hidden " << config->model.hiddenSize << ", vocabulary " << withSeparators(config->model.vocabSize)
         << ", context " << withSeparators(config->model.contextLength) << "; device " << config->device << "\n\n";
     printMesh(out, *mesh, call.terminal.hasColour);
-    printMemory(out, *plan, call.terminal.hasColour);
+    printMemory(out, *config, *plan, call.terminal.hasColour);
     printTraffic(out, *plan, call.terminal.hasColour);
     printSchedule(out, *config, *plan, call.terminal.hasColour);
     printSpeed(out, *config, *plan);

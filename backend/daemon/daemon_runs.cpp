@@ -199,6 +199,7 @@ Result<void> Daemon::recover() {
             continue;
         }
         entry.readConfig();
+        entry.retry.failedFrom = deadlyCheckpoints(entry.attempts);
         computeTokensSeen(entry);
         auto pending = m_store->pendingCommands(entry.record.run);
         if (!pending)

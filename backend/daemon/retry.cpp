@@ -40,6 +40,18 @@ Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, co
     return {true, delay, ""};
 }
 
+std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts) {
+    std::set<std::string> found;
+    for (const ipc::AttemptInfo& attempt : attempts) {
+        const bool diedAtOnce = (attempt.state == AttemptState::Failed || attempt.state == AttemptState::Lost) && attempt.step <= attempt.forkStep;
+        if (!diedAtOnce)
+            continue;
+        if (const auto config = config::parseRunConfig(attempt.configToml, attempt.key.run); config && !config->resume.checkpoint.empty())
+            found.insert(config->resume.checkpoint);
+    }
+    return found;
+}
+
 std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,
                                            const std::vector<ipc::CheckpointInfo>& all) {
     std::vector<ipc::CheckpointInfo> found;

@@ -46,6 +46,9 @@ struct Verdict {
 /// Counts: `retry.count` is that of the restart to come when `restart`.
 [[nodiscard]] Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, const FailedAttempt& failed);
 
+/// Checkpoints from which an attempt of the past did not get one step further: what `failedFrom` was before the daemon was started again.
+[[nodiscard]] std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts);
+
 /// Checkpoints on the curve that ends in `attempt`, newest first: its own, then its parent's up to the fork, …
 [[nodiscard]] std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,
                                                          const std::vector<ipc::CheckpointInfo>& all);

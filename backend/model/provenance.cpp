@@ -2,6 +2,7 @@
 #include "model/provenance.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -24,6 +25,14 @@ std::int64_t layerOf(const std::string& tensor, std::int64_t layers) {
     return tensor == "embedding" ? -1 : layer;
 }
 
+/// In the order of computation, the same whichever stage looks: what one hands on is the last of its layer.
+std::int64_t placeInLayer(const std::string& tensor) {
+    constexpr std::array<std::string_view, 9> kOrder = {".attention.norm", ".attention.qkv", ".attention", ".attention.out", ".ffn.norm",
+                                                        ".ffn.gate_up",    ".ffn.down",      "norm",       "loss"};
+    const auto found = std::ranges::find_if(kOrder, [&](std::string_view name) { return tensor.ends_with(name); });
+    return found - kOrder.begin();
+}
+
 bool weightIsBad(Model& model, const std::string& name) {
     const auto& layout = model.layout();
     const auto found = std::ranges::find(layout, name, &ParameterInfo::name);
@@ -34,13 +43,13 @@ bool weightIsBad(Model& model, const std::string& name) {
 } // namespace
 
 std::optional<NonFinite> firstNonFinite(Model& model, std::int64_t layers) {
-    std::int64_t index = 0, layerBefore = -2;
-    for (const TensorView& tensor : model.lastForward()) {
-        const std::int64_t layer = layerOf(tensor.name, layers);
-        index = layer == layerBefore ? index + 1 : 0;
-        layerBefore = layer;
+    const std::vector<TensorView> tensors = model.lastForward();
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+        const TensorView& tensor = tensors[i];
         if (!isFinite(tensor.values)) {
-            return NonFinite{tensor.name, layer, false, (layer + 1) * kPerLayer + std::min(index, kPerLayer - 1),
+            const std::int64_t layer = layerOf(tensor.name, layers);
+            const std::int64_t isReceived = i == 0 && tensor.name != "embedding" ? 1 : 0; // who made it has it before who got it
+            return NonFinite{tensor.name, layer, false, (layer + 1) * kPerLayer + 2 * placeInLayer(tensor.name) + isReceived,
                              weightIsBad(model, tensor.name)};
         }
     }

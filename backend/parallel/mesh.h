@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "comm/watched_communicator.h"
 #include "parallel/mesh_shape.h"
 
 namespace telehelm::parallel {
@@ -14,6 +15,11 @@ class Mesh {
 public:
     /// Collective over `world`, which it borrows.
     Mesh(MeshShape shape, comm::Communicator& world);
+    /// The same ranks and communicators as `mesh`, each axis' calls told to its listener; borrows all of them.
+    struct Listeners {
+        comm::CallListener &tensor, &data, &pipeline;
+    };
+    Mesh(const Mesh& mesh, const Listeners& listeners);
 
     [[nodiscard]] const MeshShape& shape() const { return m_shape; }
     [[nodiscard]] Coordinates own() const { return m_shape.coordinates(m_world.rank()); }

@@ -26,12 +26,11 @@ std::string share(comm::Communicator& world, std::string text, int root) {
 
 } // namespace
 
-void OriginFinder::turn(Phase next) {
+void OriginFinder::look() {
     if (!m_found && m_microBatch >= 0) {
         m_found = model::firstNonFinite(m_model, m_layers);
         m_foundIn = m_microBatch;
     }
-    m_microBatch += next == Phase::Forward ? 1 : 0;
 }
 
 Provenance OriginFinder::origin(const parallel::Mesh& mesh, double nats) {

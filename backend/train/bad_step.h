@@ -9,7 +9,6 @@
 
 #include "model/provenance.h"
 #include "parallel/mesh.h"
-#include "train/step_watch.h"
 
 namespace telehelm::train {
 
@@ -22,8 +21,12 @@ struct Provenance {
 class OriginFinder {
 public:
     OriginFinder(model::Model& model, std::int64_t layers) : m_model(model), m_layers(layers) {}
-    /// At each turn of the re-run: looks at what was computed before it.
-    void turn(Phase next);
+    /// At each turn of the re-run, before an action on that micro-batch: looks at what was computed before it.
+    void turn(std::int64_t microBatch) {
+        look();
+        m_microBatch = microBatch;
+    }
+    void look();
     /// Collective over the mesh; the same answer on all ranks: the first in the order micro-batch, computation, rank. `nats`: what
     /// the re-run returned.
     [[nodiscard]] Provenance origin(const parallel::Mesh& mesh, double nats);
@@ -31,7 +34,7 @@ public:
 private:
     model::Model& m_model;
     const std::int64_t m_layers;
-    std::int64_t m_microBatch = -1; // of what was computed last
+    std::int64_t m_microBatch = -1; // of what was computed last; −1: nothing yet
     std::optional<model::NonFinite> m_found;
     std::int64_t m_foundIn = 0; // micro-batch
 };

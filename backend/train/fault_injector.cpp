@@ -13,8 +13,8 @@ namespace telehelm::train {
 namespace {
 
 /// The last word of a rank that dies or hangs; straight to the job's log.
-void lastWord(int rank, const char* what, std::int64_t step, Phase phase) {
-    std::fprintf(stderr, "[faults] rank %d %s in step %lld, phase %s\n", rank, what, static_cast<long long>(step), name(phase));
+void lastWord(int rank, const char* what, std::int64_t step, const char* phase) {
+    std::fprintf(stderr, "[faults] rank %d %s in step %lld, phase %s\n", rank, what, static_cast<long long>(step), phase);
     std::fflush(stderr);
 }
 
@@ -55,14 +55,24 @@ void FaultInjector::entered(std::int64_t step, Phase phase) {
         m_slowed = step; // once a step, however many micro-batches it has
         std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(m_faults.slowMs));
     }
-    if (step == m_faults.dieStep && m_rank == m_faults.dieRank && m_faults.diePhase == name(phase)) {
+    failIn(step, name(phase));
+}
+
+void FaultInjector::calls(std::int64_t step, parallel::Axis axis) {
+    if (m_isOn) {
+        failIn(step, axis == parallel::Axis::Tensor ? "comm_tensor" : axis == parallel::Axis::Data ? "comm_data" : "comm_pipeline");
+    }
+}
+
+void FaultInjector::failIn(std::int64_t step, const char* phase) const {
+    if (step == m_faults.dieStep && m_rank == m_faults.dieRank && m_faults.diePhase == phase) {
         lastWord(m_rank, "dies", step, phase);
         if (m_faults.dieHow == "signal") {
             ::kill(getpid(), SIGKILL);
         }
         _exit(kExitCode);
     }
-    if (step == m_faults.hangStep && m_rank == m_faults.hangRank && m_faults.hangPhase == name(phase)) {
+    if (step == m_faults.hangStep && m_rank == m_faults.hangRank && m_faults.hangPhase == phase) {
         lastWord(m_rank, "hangs", step, phase);
         for (;;) {
             std::this_thread::sleep_for(std::chrono::hours(1));
@@ -70,17 +80,32 @@ void FaultInjector::entered(std::int64_t step, Phase phase) {
     }
 }
 
+std::string FaultInjector::poisonedWeight() const {
+    return "layers." + std::to_string(m_faults.nanLayer) + ".attention.qkv";
+}
+
+Result<void> FaultInjector::check(const model::Model& model) const {
+    if (!m_isOn || m_faults.nanStep == 0 || m_rank != m_faults.nanRank ||
+        std::ranges::find(model.layout(), poisonedWeight(), &model::ParameterInfo::name) != model.layout().end()) {
+        return {};
+    }
+    std::string held;
+    for (const model::ParameterInfo& info : model.layout()) {
+        if (info.name.ends_with(".attention.qkv")) {
+            held += (held.empty() ? "" : ", ") + info.name.substr(7, info.name.find('.', 7) - 7);
+        }
+    }
+    return fail(ErrorCode::InvalidArgument,
+                "nan_rank " + std::to_string(m_rank) + " does not hold nan_layer " + std::to_string(m_faults.nanLayer) + ", but layers " + held,
+                "[faults]");
+}
+
 void FaultInjector::poison(std::int64_t step, model::Model& model) {
     if (!m_isOn || m_faults.nanStep == 0 || m_rank != m_faults.nanRank || step < m_faults.nanStep ||
         step >= m_faults.nanStep + m_faults.nanSteps) {
         return;
     }
-    const std::string weight = "layers." + std::to_string(m_faults.nanLayer) + ".attention.qkv";
-    const auto found = std::ranges::find(model.layout(), weight, &model::ParameterInfo::name);
-    if (found == model.layout().end()) {
-        std::fprintf(stderr, "[faults] rank %d has no %s: no NaN is put there\n", m_rank, weight.c_str());
-        return;
-    }
+    const auto found = std::ranges::find(model.layout(), poisonedWeight(), &model::ParameterInfo::name);
     m_poisoned = found->offset;
     float& value = model.parameters()[static_cast<std::size_t>(m_poisoned)];
     m_healthy = value;

@@ -7,6 +7,7 @@
 
 #include "config/run_config.h"
 #include "model/model.h"
+#include "parallel/mesh_shape.h"
 #include "train/step_watch.h"
 
 namespace telehelm::train {
@@ -22,13 +23,20 @@ public:
     [[nodiscard]] bool isOn() const { return m_isOn; }
     /// What is going to happen, for the announcement; "" when off.
     [[nodiscard]] std::string text() const;
+    /// Refused where the config's NaN could never come: this rank does not hold that layer.
+    [[nodiscard]] Result<void> check(const model::Model& model) const;
     /// At each turn of a step: slow, die or hang here.
     void entered(std::int64_t step, Phase phase);
+    /// Before a call on an axis: die or hang in the midst of the ranks' talk.
+    void calls(std::int64_t step, parallel::Axis axis);
     /// Around a step: a weight of the layer is NaN during it, and as before after it (a skipped step changes none).
     void poison(std::int64_t step, model::Model& model);
     void heal(model::Model& model);
 
 private:
+    [[nodiscard]] std::string poisonedWeight() const;
+    void failIn(std::int64_t step, const char* phase) const;
+
     const config::FaultsConfig m_faults;
     const bool m_isOn;
     const int m_rank;

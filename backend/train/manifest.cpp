@@ -162,7 +162,8 @@ Manifest manifestFrom(const Json& json) {
                 .dataSeed = config.at("data_seed"),
                 .skipBatches = config.at("skip_batches"),
                 .mixture = config.at("mixture"),
-                .optimizer = {.values = config.value("optimizer", std::map<std::string, double>()), .schedule = config.value("schedule", "")}};
+                .optimizer = {.values = config.value("optimizer", std::map<std::string, double>()), .schedule = config.value("schedule", "")},
+                .settings = config.value("settings", std::map<std::string, double>())};
     m.configXxh3 = json.at("config_xxh3");
     m.mixtureHistory = listFrom<NamedMixtureChange>(json.at("mixture_history"), changeFrom);
     m.tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom);
@@ -189,7 +190,8 @@ std::string manifestText(const Manifest& m) {
     json["config"] = {{"lr_scale", m.config.lrScale},
                       {"data_seed", m.config.dataSeed},
                       {"skip_batches", m.config.skipBatches},
-                      {"mixture", m.config.mixture}};
+                      {"mixture", m.config.mixture},
+                      {"settings", m.config.settings}};
     if (!m.config.optimizer.values.empty()) {
         json["config"]["optimizer"] = m.config.optimizer.values;
         json["config"]["schedule"] = m.config.optimizer.schedule;

@@ -54,6 +54,8 @@ struct ConfigMarks {
     std::int64_t skipBatches = 0;
     std::map<std::string, double> mixture; // percent
     OptimizerMarks optimizer;
+    /// What the config says anew at each start, as "[model] rope_theta" → 10000; empty in checkpoints that are older than this.
+    std::map<std::string, double> settings = {};
 };
 
 struct Manifest {

@@ -104,12 +104,25 @@ std::map<std::string, double> named(const data::Corpus& corpus, const std::vecto
     return byName;
 }
 
+/// What changes the result and is not in the weights' shapes.
+std::map<std::string, double> settingsOf(const config::RunConfig& config) {
+    const config::ModelConfig& model = config.model;
+    return {{kHeadsSetting, static_cast<double>(model.attentionHeads)},
+            {"[model] context_length", static_cast<double>(model.contextLength)},
+            {"[model] rope_theta", model.ropeTheta},
+            {"[model] norm_epsilon", model.normEpsilon},
+            {"[model] input_mult", model.inputMult},
+            {"[model] output_mult", model.outputMult},
+            {"[batch] sequences", static_cast<double>(config.batch.sequences)}};
+}
+
 ConfigMarks marksOf(const config::RunConfig& config) {
     return {.lrScale = config.optimizer.lrScale,
             .dataSeed = config.data.seed,
             .skipBatches = config.data.skipBatches,
             .mixture = config.data.mixture,
-            .optimizer = optimizerMarks(config)};
+            .optimizer = optimizerMarks(config),
+            .settings = settingsOf(config)};
 }
 
 std::vector<NamedMixtureChange> namedHistory(const data::Corpus& corpus, const std::vector<data::MixtureChange>& history) {

@@ -20,6 +20,8 @@ namespace telehelm::train {
 [[nodiscard]] Result<std::vector<double>> configShares(const data::Corpus& corpus, const config::DataConfig& data);
 [[nodiscard]] std::map<std::string, double> named(const data::Corpus& corpus, const std::vector<double>& shares);
 
+inline constexpr const char* kHeadsSetting = "[model] attention_heads";
+[[nodiscard]] std::map<std::string, double> settingsOf(const config::RunConfig& config);
 [[nodiscard]] ConfigMarks marksOf(const config::RunConfig& config);
 [[nodiscard]] std::vector<NamedMixtureChange> namedHistory(const data::Corpus& corpus,
                                                            const std::vector<data::MixtureChange>& history);

@@ -80,7 +80,7 @@ PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& mo
 }
 
 double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
-                           const std::function<void(ActionKind, bool)>& onTurn) {
+                           const std::function<void(const Action&, bool)>& onTurn) {
     double nats = 0;
     for (const Turn& turn : m_turns) {
         const std::size_t from = static_cast<std::size_t>(turn.action.microBatch) * m_microTokens;
@@ -88,12 +88,12 @@ double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const
         const auto out = targets.subspan(from, m_microTokens);
         if (m_count * m_chunks == 1) { // forward and backward in one
             if (turn.action.kind == ActionKind::Forward) {
-                onTurn(ActionKind::Forward, turn.action.microBatch + 1 == m_microBatches);
+                onTurn(turn.action, turn.action.microBatch + 1 == m_microBatches);
                 nats += m_model.trainMicroBatch(in, out, gradScale);
             }
             continue;
         }
-        onTurn(turn.action.kind, turn.isLast);
+        onTurn(turn.action, turn.isLast);
         if (turn.action.kind == ActionKind::Forward) {
             forward(turn, in, out);
         } else {

@@ -27,7 +27,7 @@ public:
     /// on ranks of the last stage, 0 on the others. `onTurn`: hears before each action; `isLast`: it ends with the step's
     /// last backward of its chunk.
     double run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
-               const std::function<void(parallel::ActionKind, bool isLast)>& onTurn);
+               const std::function<void(const parallel::Action&, bool isLast)>& onTurn);
     /// Every rank gets each token's loss.
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats);
 

@@ -11,9 +11,12 @@
 namespace telehelm::train {
 namespace {
 
-enum Column : std::size_t { StepMs, ForwardMs, BackwardMs, CommTensorMs, CommPipelineMs, CommDataMs, BubbleMs, OptimizerMs, DataMs, Memory };
-constexpr std::array<const char*, 10> kNames = {"step_ms",      "forward_ms", "backward_ms",  "comm_tensor_ms", "comm_pipeline_ms",
-                                                "comm_data_ms", "bubble_ms",  "optimizer_ms", "data_ms",        "memory_bytes"};
+/// Step: the rank's own work. Work and what it was held by (each axis, the bubble, Sync: loss and norm over all ranks) together are
+/// the whole step.
+enum Column : std::size_t { StepMs, ForwardMs, BackwardMs, CommTensorMs, CommDataMs, CommPipelineMs, BubbleMs, SyncMs, OptimizerMs, DataMs, Memory };
+constexpr std::array<const char*, 11> kNames = {"step_ms",          "forward_ms", "backward_ms", "comm_tensor_ms", "comm_data_ms",
+                                                "comm_pipeline_ms", "bubble_ms",  "sync_ms",     "optimizer_ms",   "data_ms",
+                                                "memory_bytes"};
 
 /// Resident set of this process.
 double memoryBytes() {
@@ -24,23 +27,23 @@ double memoryBytes() {
     return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
-/// What the rank did itself: without waiting for others.
-double workOf(const std::array<double, 10>& row) {
-    return row[ForwardMs] + row[BackwardMs] + row[OptimizerMs] + row[DataMs];
-}
-
 } // namespace
 
-void RankReport::add(const StepWatch& watch, double computeMs) {
-    m_sums[StepMs] += computeMs;
-    m_sums[ForwardMs] += watch.ms(Phase::Forward) - watch.inside(Phase::Forward);
-    m_sums[BackwardMs] += watch.ms(Phase::Backward) - watch.inside(Phase::Backward);
+void RankReport::add(const StepWatch& watch) {
+    const double forward = watch.alone(Phase::Forward);
+    const double backward = watch.alone(Phase::Backward);
+    const double optimizer = watch.alone(Phase::Optimizer);
+    const double data = watch.alone(Phase::Data);
+    m_sums[StepMs] += forward + backward + optimizer + data;
+    m_sums[ForwardMs] += forward;
+    m_sums[BackwardMs] += backward;
     m_sums[CommTensorMs] += watch.ms(Meter::CommTensor);
+    m_sums[CommDataMs] += watch.ms(Meter::CommData);
     m_sums[CommPipelineMs] += watch.ms(Meter::CommPipeline);
-    m_sums[CommDataMs] += watch.ms(Phase::Reduce) + watch.ms(Phase::Gather);
     m_sums[BubbleMs] += watch.ms(Meter::Bubble);
-    m_sums[OptimizerMs] += watch.ms(Phase::Optimizer);
-    m_sums[DataMs] += watch.ms(Phase::Data);
+    m_sums[SyncMs] += watch.alone(Phase::Reduce) + watch.alone(Phase::Gather);
+    m_sums[OptimizerMs] += optimizer;
+    m_sums[DataMs] += data;
     ++m_steps;
 }
 
@@ -62,18 +65,23 @@ void RankReport::gather(Telemetry& telemetry) {
 
 void RankReport::tell(Telemetry& telemetry, std::span<const Row> rows) {
     const parallel::MeshShape& shape = m_mesh.shape();
-    const bool hasTensor = m_mesh.tensor().size() > 1;
-    const bool hasPipeline = m_mesh.pipeline().size() > 1;
+    const auto isThere = [&](std::size_t column) {
+        const auto splits = [&](parallel::Axis axis) { return shape.size(axis) > 1; };
+        return column == CommTensorMs ? splits(parallel::Axis::Tensor)
+               : column == CommDataMs ? splits(parallel::Axis::Data)
+               : column == CommPipelineMs || column == BubbleMs ? splits(parallel::Axis::Pipeline)
+               : column == SyncMs ? shape.ranks() > 1
+                                  : true;
+    };
     std::vector<double> work;
     for (std::size_t rank = 0; rank < rows.size(); ++rank) {
         const std::string prefix = "rank/" + std::to_string(rank) + "/";
         for (std::size_t column = 0; column < kColumns; ++column) {
-            const bool isThere = column == CommTensorMs ? hasTensor : column == CommPipelineMs || column == BubbleMs ? hasPipeline : true;
-            if (isThere) {
+            if (isThere(column)) {
                 telemetry.point(prefix + kNames[column], rows[rank][column]);
             }
         }
-        work.push_back(workOf(rows[rank]));
+        work.push_back(rows[rank][StepMs]);
     }
     const std::vector<StragglerWatch::Change> changes = m_stragglers.gathered(work);
     if (shape.ranks() > 1) {

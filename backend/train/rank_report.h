@@ -18,13 +18,13 @@ public:
     RankReport(const config::TelemetryConfig& rule, const parallel::Mesh& mesh) : m_rule(rule), m_mesh(mesh), m_stragglers(rule) {}
 
     /// After each step, with the watch ended.
-    void add(const StepWatch& watch, double computeMs);
+    void add(const StepWatch& watch);
     [[nodiscard]] bool isDue(std::int64_t step) const { return step == 1 || step % m_rule.rankEverySteps == 0; }
     /// Collective over the mesh: means over the steps since the last gather.
     void gather(Telemetry& telemetry);
 
 private:
-    static constexpr std::size_t kColumns = 10;
+    static constexpr std::size_t kColumns = 11;
     using Row = std::array<double, kColumns>;
     void tell(Telemetry& telemetry, std::span<const Row> rows);
     void tellStraggler(Telemetry& telemetry, const StragglerWatch::Change& change) const;

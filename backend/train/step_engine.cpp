@@ -132,10 +132,13 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     if (!m_tellsWeights) {
         settle();
     }
-    const double nats = m_runner.run(m_inputs, m_targets, gradScale, [this, reduces](parallel::ActionKind kind, bool isLast) {
+    const double nats = m_runner.run(m_inputs, m_targets, gradScale, [this, reduces](const parallel::Action& action, bool isLast) {
         m_completes = reduces && isLast;
         m_buckets.progress();
-        enter(kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
+        if (m_finder != nullptr) {
+            m_finder->turn(action.microBatch);
+        }
+        enter(action.kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
     });
     m_completes = false;
     return nats;
@@ -242,11 +245,12 @@ void StepEngine::update(const optim::Rates& rates, double factor) {
 /// The gradients are lost anyhow: the step is run again, looked at at each turn.
 void StepEngine::findOrigin(std::int64_t step, StepOutcome& outcome) {
     OriginFinder finder(m_model, m_layers);
-    StepWatch turns([&finder](std::int64_t, Phase phase) { finder.turn(phase); });
-    StepWatch* const watch = std::exchange(m_watch, &turns);
+    m_finder = &finder;
+    StepWatch* const watch = std::exchange(m_watch, nullptr);
     m_model.onBackward({}); // in the midst of a micro-batch the team's threads still write
     const double nats = forwardAndBackward(step, false);
-    finder.turn(Phase::Reduce);
+    m_finder = nullptr;
+    finder.look();
     setWatch(watch);
     Provenance origin = finder.origin(m_mesh, nats);
     outcome.blame = std::move(origin.text);

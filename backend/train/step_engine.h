@@ -22,6 +22,8 @@
 
 namespace telehelm::train {
 
+class OriginFinder;
+
 struct StepOutcome {
     double loss = 0;      // nats per token, mean over the whole batch
     double gradNorm = 0;  // global, before clipping
@@ -110,6 +112,7 @@ private:
     std::vector<optim::AdamW> m_optimizers; // by bucket; none where the model is on a device:
     std::unique_ptr<DeviceOptimizer> m_device;
     StepWatch* m_watch = nullptr;
+    OriginFinder* m_finder = nullptr; // while a bad step is run again
     std::int64_t m_updates = 0;
     bool m_completes = false; // the backward that runs is the last one of its weights in this step
     std::vector<std::int32_t> m_inputs, m_targets; // all micro-batches of a step

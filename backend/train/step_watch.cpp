@@ -34,14 +34,33 @@ void StepWatch::enter(Phase phase) {
 }
 
 void StepWatch::add(Meter meter, double ms) {
-    m_meters[static_cast<std::size_t>(meter)] += ms;
     if (m_isOpen) {
+        m_meters[static_cast<std::size_t>(meter)] += ms;
         m_inside[static_cast<std::size_t>(m_phase)] += ms;
+    }
+}
+
+void StepWatch::calls(parallel::Axis axis) {
+    if (m_isOpen && m_onCall) {
+        m_onCall(m_step, axis);
     }
 }
 
 void StepWatch::end() {
     close();
+}
+
+void AxisListener::begins(comm::Call) {
+    m_watch.calls(m_axis);
+}
+
+void AxisListener::ended(comm::Call call, double ms) {
+    const bool waits = m_axis == parallel::Axis::Pipeline && call == comm::Call::Receive;
+    m_watch.add(waits                               ? Meter::Bubble
+                : m_axis == parallel::Axis::Tensor  ? Meter::CommTensor
+                : m_axis == parallel::Axis::Data    ? Meter::CommData
+                                                    : Meter::CommPipeline,
+                ms);
 }
 
 } // namespace telehelm::train

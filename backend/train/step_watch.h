@@ -6,6 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <utility>
+
+#include "comm/watched_communicator.h"
+#include "parallel/mesh_shape.h"
 
 namespace telehelm::train {
 
@@ -14,39 +18,59 @@ enum class Phase : std::uint8_t { Data, Forward, Backward, Reduce, Optimizer, Ga
 inline constexpr std::size_t kPhases = 7;
 [[nodiscard]] const char* name(Phase phase);
 
-/// What is measured inside of phases, as the step's code adds it: talking on an axis, and waiting for a pipeline's neighbour.
-enum class Meter : std::uint8_t { CommTensor, CommPipeline, Bubble };
-inline constexpr std::size_t kMeters = 3;
+/// What is measured inside of phases: being held in calls on an axis (waiting for its slowest rank included); on the pipeline's,
+/// waiting for a neighbour's message is the bubble, the rest is talking.
+enum class Meter : std::uint8_t { CommTensor, CommData, CommPipeline, Bubble };
+inline constexpr std::size_t kMeters = 4;
 
 /// Trainer thread only.
 class StepWatch {
 public:
-    /// `onEnter` comes at each turn, before the phase's work.
-    explicit StepWatch(std::function<void(std::int64_t step, Phase phase)> onEnter = {}) : m_onEnter(std::move(onEnter)) {}
+    using OnEnter = std::function<void(std::int64_t step, Phase phase)>;
+    using OnCall = std::function<void(std::int64_t step, parallel::Axis axis)>;
+    /// `onEnter` comes at each turn, before the phase's work; `onCall` before each call on an axis inside a step.
+    explicit StepWatch(OnEnter onEnter = {}, OnCall onCall = {}) : m_onEnter(std::move(onEnter)), m_onCall(std::move(onCall)) {}
 
     void begin(std::int64_t step);
     /// The phase before ends here.
     void enter(Phase phase);
     void end();
-    /// Part of the phase that is running.
+    /// Part of the phase that is running; outside a step nothing counts.
     void add(Meter meter, double ms);
+    /// Before a call on that axis.
+    void calls(parallel::Axis axis);
     /// Milliseconds in each phase since begin().
     [[nodiscard]] double ms(Phase phase) const { return m_ms[static_cast<std::size_t>(phase)]; }
     [[nodiscard]] double ms(Meter meter) const { return m_meters[static_cast<std::size_t>(meter)]; }
     /// What all meters counted inside a phase.
     [[nodiscard]] double inside(Phase phase) const { return m_inside[static_cast<std::size_t>(phase)]; }
+    /// A phase without what the meters counted in it.
+    [[nodiscard]] double alone(Phase phase) const { return ms(phase) - inside(phase); }
 
 private:
     using Clock = std::chrono::steady_clock;
     void close();
 
-    const std::function<void(std::int64_t, Phase)> m_onEnter;
+    const OnEnter m_onEnter;
+    const OnCall m_onCall;
     std::int64_t m_step = 0;
     bool m_isOpen = false;
     Phase m_phase = Phase::Data;
     Clock::time_point m_entered;
     std::array<double, kPhases> m_ms{}, m_inside{};
     std::array<double, kMeters> m_meters{};
+};
+
+/// Tells a watch of the calls on one axis.
+class AxisListener final : public comm::CallListener {
+public:
+    AxisListener(StepWatch& watch, parallel::Axis axis) : m_watch(watch), m_axis(axis) {}
+    void begins(comm::Call call) override;
+    void ended(comm::Call call, double ms) override;
+
+private:
+    StepWatch& m_watch;
+    const parallel::Axis m_axis;
 };
 
 } // namespace telehelm::train

@@ -242,7 +242,7 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
                           "Step " + std::to_string(m_step) + " was skipped on all ranks: " + outcome.blame + ".",
                           std::move(details));
     }
-    m_rankReport.add(m_watch, outcome.computeMs);
+    m_rankReport.add(m_watch);
     if (m_rankReport.isDue(m_step)) {
         m_rankReport.gather(m_telemetry);
     }

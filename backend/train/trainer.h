@@ -66,14 +66,14 @@ struct StartPoint {
 /// Collective. Rank 0 looks and checks, everybody learns.
 [[nodiscard]] Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options);
 
-/// Collective: the same answer on all ranks. Where a rank failed, it gets its own error and the others a Cancelled one without
-/// text.
+/// Collective: the same answer on all ranks. The first rank that failed gets its own error and all others a Cancelled one without
+/// text: one mistake is one line in the log.
 [[nodiscard]] Result<void> agree(comm::Communicator& world, Result<void> own);
 
 /// Trainer thread only. All calls are collective over the mesh.
 class Trainer {
 public:
-    /// Throws std::runtime_error when the ranks disagree; `link` null on every rank but 0.
+    /// Throws std::runtime_error when the ranks disagree; `link` null on every rank but 0. `mesh` outlives the trainer.
     [[nodiscard]] static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh,
                                                                  std::shared_ptr<const data::Corpus> corpus,
                                                                  ipc::TrainerLink* link, StartPoint start);
@@ -120,7 +120,11 @@ private:
 
     // constant after construction
     const TrainerOptions m_options;
-    const parallel::Mesh& m_mesh;
+    FaultInjector m_faults;
+    StepWatch m_watch;
+    AxisListener m_onTensor{m_watch, parallel::Axis::Tensor}, m_onData{m_watch, parallel::Axis::Data},
+        m_onPipeline{m_watch, parallel::Axis::Pipeline};
+    const parallel::Mesh m_mesh; // the job's, watched
     const std::shared_ptr<const data::Corpus> m_corpus;
     DeviceMesh m_deviceMesh; // of a model on a device
     std::unique_ptr<model::Model> m_model;
@@ -131,8 +135,6 @@ private:
     Telemetry m_telemetry;
     CommandDesk m_desk;
     CheckpointWriter m_writer;
-    FaultInjector m_faults;
-    StepWatch m_watch;
     RankReport m_rankReport;
     MemoryReport m_memoryReport;
     GpuReport m_gpuReport;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <iomanip>
+#include <iterator>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -27,15 +28,33 @@ std::int64_t microBatch(const config::RunConfig& config) {
     return config.batch.microSequences > 0 ? config.batch.microSequences : config.batch.sequences / config.parallel.data;
 }
 
+/// What the weights' shapes don't show: the tokens of the corpus, and a checkpoint whose attention was cut into other heads.
+Result<void> checkModel(const config::RunConfig& config, const data::Corpus& corpus, const StartPoint& start) {
+    if (corpus.vocabSize() > config.model.vocabSize) {
+        return fail(ErrorCode::InvalidArgument,
+                    std::to_string(config.model.vocabSize) + " is less than the corpus' " + std::to_string(corpus.vocabSize()) + " tokens",
+                    "[model] vocab_size");
+    }
+    const auto heads = start.manifest.config.settings.find(kHeadsSetting);
+    if (heads != start.manifest.config.settings.end() && heads->second != static_cast<double>(config.model.attentionHeads)) {
+        return fail(ErrorCode::InvalidArgument,
+                    "has " + std::to_string(static_cast<std::int64_t>(heads->second)) + " attention heads, but the config's [model] attention_heads is " +
+                        std::to_string(config.model.attentionHeads) + "; [model] must be the one that wrote it",
+                    start.path.string());
+    }
+    return {};
+}
+
 } // namespace
 
 Result<void> agree(comm::Communicator& world, Result<void> own) {
-    std::array<double, 1> failed = {own ? 0.0 : 1.0};
-    world.allReduce(std::span(failed), comm::Reduce::Max);
-    if (failed[0] > 0 && own) {
-        return fail(ErrorCode::Cancelled, "");
+    std::array<double, 1> first = {own ? world.size() : static_cast<double>(world.rank())};
+    world.allReduce(std::span(first), comm::Reduce::Min);
+    const auto speaker = static_cast<int>(first[0]);
+    if (speaker == world.size()) {
+        return {};
     }
-    return own;
+    return speaker == world.rank() ? own : Result<void>(fail(ErrorCode::Cancelled, ""));
 }
 
 Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options) {
@@ -71,7 +90,10 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
 
 Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
                  ipc::TrainerLink* link, const Fork& fork)
-    : m_options(std::move(options)), m_mesh(mesh), m_corpus(std::move(corpus)),
+    : m_options(std::move(options)), m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
+      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); },
+              [this](std::int64_t step, parallel::Axis axis) { m_faults.calls(step, axis); }),
+      m_mesh(mesh, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}), m_corpus(std::move(corpus)),
       m_deviceMesh(m_options.config.device == "cuda" ? DeviceMesh(m_mesh, m_options.device) : DeviceMesh()),
       m_model(makeModel(m_options.config, m_mesh, m_options.threads, m_options.device, m_deviceMesh.axes(), m_options.onNote)),
       m_sampler(
@@ -87,9 +109,7 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
                 .ranks = mesh.world().size(),
                 .keep = m_options.config.checkpoint},
                storedTensors(m_model->layout(), mesh.own().tensor)),
-      m_faults(m_options.config.faults, m_options.key.attempt, mesh.world().rank()),
-      m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); }),
-      m_rankReport(m_options.config.telemetry, mesh), m_memoryReport(m_options.config, mesh, m_options.threads),
+      m_rankReport(m_options.config.telemetry, m_mesh), m_memoryReport(m_options.config, m_mesh, m_options.threads),
       m_gpuReport(m_options.nvmlLibrary, m_options.cudaDevice), m_lrScale(fork.lrScale) {
     m_engine.setWatch(&m_watch);
 }
@@ -97,18 +117,15 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
 Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
                                                  std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
                                                  StartPoint start) {
-    if (corpus->vocabSize() > options.config.model.vocabSize) {
-        return fail(ErrorCode::InvalidArgument,
-                    std::to_string(options.config.model.vocabSize) + " is less than the corpus' " +
-                        std::to_string(corpus->vocabSize()) + " tokens",
-                    "[model] vocab_size");
-    }
-    const Result<Fork> fork = forkFrom(options.config, *corpus, start.path.empty() ? nullptr : &start.manifest, options.key);
-    if (!fork) {
-        return tl::unexpected(fork.error());
+    const Manifest* const from = start.path.empty() ? nullptr : &start.manifest;
+    Result<Fork> fork = forkFrom(options.config, *corpus, from, options.key);
+    Result<void> sound = checkModel(options.config, *corpus, start);
+    sound = sound && !fork ? Result<void>(tl::unexpected(fork.error())) : sound;
+    if (sound = agree(mesh.world(), std::move(sound)); !sound) {
+        return tl::unexpected(sound.error());
     }
     std::unique_ptr<Trainer> trainer(new Trainer(std::move(options), mesh, std::move(corpus), link, *fork));
-    if (auto restored = agree(mesh.world(), trainer->restore(start)); !restored) {
+    if (auto restored = agree(mesh.world(), trainer->m_faults.check(*trainer->m_model).and_then([&] { return trainer->restore(start); })); !restored) {
         return tl::unexpected(restored.error());
     }
     trainer->m_engine.gatherParameters();
@@ -202,7 +219,10 @@ void Trainer::announceSettings(const StartPoint& start) {
     }
     std::string text;
     std::map<std::string, std::string> facts;
-    for (const SettingChange& change : changesOf(start.manifest.config.optimizer, optimizerMarks(m_options.config))) {
+    std::vector<SettingChange> changes = changesOf(start.manifest.config.optimizer, optimizerMarks(m_options.config));
+    std::ranges::move(changesOf({.values = start.manifest.config.settings, .schedule = {}}, {.values = settingsOf(m_options.config), .schedule = {}}),
+                      std::back_inserter(changes));
+    for (const SettingChange& change : changes) {
         text += (text.empty() ? "" : ", ") + change.text();
         facts[change.key] = change.from + " → " + change.to;
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer_rig.h"
 
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 
 #include "data/corpus_writer.h"
 
@@ -142,33 +144,78 @@ ipc::Command command(const std::string& id, ipc::CommandKind kind) {
     return command;
 }
 
-Training runTraining(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link,
-                     std::uint32_t attempt, const std::function<void(train::TrainerOptions&)>& adjust) {
-    const auto world = comm::makeSelfCommunicator();
-    const parallel::Mesh mesh(*parallel::MeshShape::make(config.parallel, 1), *world);
-    auto corpus = data::openCorpus(config.data.corpus);
-    if (!corpus) {
-        throw std::runtime_error(corpus.error().text());
-    }
-    train::TrainerOptions options;
-    options.config = config;
-    options.key = {config.name, attempt};
-    options.checkpointDir = checkpoints;
-    options.calibrate = false;
-    options.waitForSaves = true; // tiny steps would overtake the writer
-    adjust(options);
-    auto start = train::findStart(*world, options);
+namespace {
+
+/// What the ranks' threads leave behind.
+struct Shared {
+    std::mutex mutex;
+    Training training;
+    std::string failure; // the first one; the others follow from it
+};
+
+void runRank(const train::TrainerOptions& options, comm::Communicator& world, const std::shared_ptr<const data::Corpus>& corpus,
+             ipc::TrainerLink* link, Shared& shared) {
+    const parallel::Mesh mesh(*parallel::MeshShape::make(options.config.parallel, world.size()), world);
+    auto start = train::findStart(world, options);
     if (!start) {
         throw std::runtime_error(start.error().text());
     }
-    auto trainer = train::Trainer::create(options, mesh, std::move(*corpus), &link, std::move(*start));
+    auto trainer = train::Trainer::create(options, mesh, corpus, link, std::move(*start));
     if (!trainer) {
         throw std::runtime_error(trainer.error().text());
     }
-    Training training;
-    training.end = (*trainer)->run();
-    training.parameters.assign((*trainer)->parameters().begin(), (*trainer)->parameters().end());
-    return training;
+    const train::TrainEnd end = (*trainer)->run();
+    const std::lock_guard lock(shared.mutex);
+    const auto parameters = (*trainer)->parameters();
+    shared.training.ofAllRanks[static_cast<std::size_t>(world.rank())].assign(parameters.begin(), parameters.end());
+    if (world.rank() == 0) {
+        shared.training.end = end;
+    }
+}
+
+} // namespace
+
+Training runTraining(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link,
+                     std::uint32_t attempt, const std::function<void(train::TrainerOptions&)>& adjust) {
+    auto opened = data::openCorpus(config.data.corpus);
+    if (!opened) {
+        throw std::runtime_error(opened.error().text());
+    }
+    const std::shared_ptr<const data::Corpus> corpus = std::move(*opened);
+    Shared shared;
+    const auto ranks = static_cast<std::size_t>(config.parallel.ranks());
+    shared.training.ofAllRanks.resize(ranks);
+    const auto rank = [&](std::unique_ptr<comm::Communicator> world) {
+        try {
+            train::TrainerOptions options;
+            options.config = config;
+            options.key = {config.name, attempt};
+            options.checkpointDir = checkpoints;
+            options.calibrate = false;
+            options.waitForSaves = true; // tiny steps would overtake the writer
+            adjust(options);
+            runRank(options, *world, corpus, world->rank() == 0 ? &link : nullptr, shared);
+        } catch (const std::exception& error) {
+            const std::lock_guard lock(shared.mutex);
+            shared.failure = shared.failure.empty() ? error.what() : shared.failure;
+        }
+    };
+    if (ranks == 1) {
+        rank(comm::makeSelfCommunicator());
+    } else {
+        std::vector<std::thread> threads;
+        for (auto& world : comm::makeThreadCommunicators(static_cast<int>(ranks))) {
+            threads.emplace_back([&rank, own = std::move(world)]() mutable { rank(std::move(own)); });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+    }
+    if (!shared.failure.empty()) {
+        throw std::runtime_error(shared.failure);
+    }
+    shared.training.parameters = shared.training.ofAllRanks.front();
+    return std::move(shared.training);
 }
 
 } // namespace telehelm::tests

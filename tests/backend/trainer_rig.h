@@ -54,9 +54,11 @@ private:
 
 struct Training {
     train::TrainEnd end;
-    std::vector<float> parameters;
+    std::vector<float> parameters;              // of rank 0
+    std::vector<std::vector<float>> ofAllRanks; // the same of each rank, on whatever mesh
 };
-/// One rank in this process. Throws std::runtime_error with the error's text where it cannot start.
+/// All ranks of the config's mesh in this process, a thread each; `link` is rank 0's. Throws std::runtime_error with the error's text
+/// where a rank cannot start or go on. `adjust` is called on each rank's thread.
 Training runTraining(
     const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link, std::uint32_t attempt = 1,
     const std::function<void(train::TrainerOptions&)>& adjust = [](train::TrainerOptions&) {});

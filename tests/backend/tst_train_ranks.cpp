@@ -4,13 +4,14 @@
 
 #include <cmath>
 #include <csignal>
-#include <fstream>
 
 #include <QProcess>
 #include <QStandardPaths>
 
+#include "rank_rig.h"
 #include "telehelm/kernels/device.h"
 #include "train/checkpoint_loader.h"
+#include "train/checkpoint_store.h"
 #include "train/file_io.h"
 #include "trainer_rig.h"
 
@@ -18,133 +19,43 @@ using namespace telehelm;
 using namespace telehelm::tests;
 namespace fs = std::filesystem;
 
-namespace {
-
-struct Ended {
-    int exitCode = -1;
-    QString output;
-};
-
-/// All state of a checkpoint, however many ranks wrote it.
-std::vector<float> stateOf(const fs::path& checkpoint, const config::RunConfig& config) {
-    const auto manifest = train::verifyCheckpoint(checkpoint);
-    if (!manifest) {
-        throw std::runtime_error(manifest.error().text());
-    }
-    const auto layout = model::parameterLayout(config.model);
-    const auto size = static_cast<std::size_t>(layout.back().offset + layout.back().size);
-    std::vector<float> state(3 * size);
-    const std::span<float> all(state);
-    const train::Shard whole{.from = 0,
-                             .to = static_cast<std::int64_t>(size),
-                             .parameters = all.subspan(0, size),
-                             .firstMoment = all.subspan(size, size),
-                             .secondMoment = all.subspan(2 * size)};
-    if (auto loaded = train::loadShard(checkpoint, *manifest, layout, whole); !loaded) {
-        throw std::runtime_error(loaded.error().text());
-    }
-    return state;
-}
-
-} // namespace
-
 class TrainRanksTest : public QObject {
     Q_OBJECT
 
-    QTemporaryDir m_dir;
+    RankPlace m_place;
     std::string m_toml;
-
-    fs::path folder(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
-    fs::path checkpoint(const std::string& run, int step) const {
-        return folder(run) / "checkpoints" / train::checkpointName(1, step);
-    }
-    static bool haveMpirun() { return !QStandardPaths::findExecutable("mpirun").isEmpty(); }
 
     std::string toml(int ranks, const std::string& extra = {}) const {
         std::string text = m_toml;
         text.replace(text.find("[parallel]\ndata = 1"), 19, "[parallel]\ndata = " + std::to_string(ranks));
         return text + extra;
     }
-    QString write(const std::string& name, const std::string& text) const {
-        std::ofstream(folder(name)) << text;
-        return QString::fromStdString(folder(name));
-    }
-
-    /// Starts telehelm-rank on `ranks` ranks in the run folder `run`.
-    void start(QProcess& job, int ranks, const QString& config, const std::string& run, const QStringList& more = {}) const {
-        const QString program = qEnvironmentVariable("TELEHELM_BIN") + "/telehelm-rank";
-        const QStringList arguments = QStringList{"--config",
-                                                  config,
-                                                  "--offline",
-                                                  "--threads",
-                                                  "1",
-                                                  "--run-dir",
-                                                  QString::fromStdString((folder(run) / "attempt-1"))} +
-                                      more;
-        job.setProcessChannelMode(QProcess::MergedChannels);
-        if (ranks > 1) {
-            job.start("mpirun",
-                      QStringList{"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none", program} + arguments);
-        } else {
-            job.start(program, arguments);
-        }
-    }
-    Ended rank(int ranks, const QString& config, const std::string& run, const QStringList& more = {}) const {
-        QProcess job;
-        start(job, ranks, config, run, more);
-        if (!job.waitForFinished(100'000)) {
-            return {-2, "did not end"};
-        }
-        return {job.exitStatus() == QProcess::NormalExit ? job.exitCode() : -3, QString::fromUtf8(job.readAll())};
-    }
-    /// Waits until the job has printed that step.
-    static QByteArray waitForStep(QProcess& job, int step) {
-        QByteArray output;
-        const QByteArray mark = "step " + QByteArray::number(step) + "/";
-        while (!output.contains(mark) && job.waitForReadyRead(60'000)) {
-            output += job.readAll();
-        }
-        return output;
-    }
-    /// Process ids of the trainer's ranks: telehelm-rank processes with this run folder on their command line.
-    std::vector<pid_t> pids(const std::string& run) const {
-        std::vector<pid_t> found;
-        for (const auto& entry : fs::directory_iterator("/proc")) {
-            std::ifstream file(entry.path() / "cmdline");
-            std::string line((std::istreambuf_iterator<char>(file)), {});
-            const bool isRank = line.substr(0, line.find('\0')).ends_with("telehelm-rank");
-            if (isRank && line.find((folder(run) / "attempt-1").string()) != std::string::npos) {
-                found.push_back(std::stoi(entry.path().filename().string()));
-            }
-        }
-        return found;
-    }
 
 private slots:
     void initTestCase() {
-        makeTinyCorpus(folder("corpus"));
-        m_toml = tinyConfig(folder("corpus"));
+        makeTinyCorpus(m_place.folder("corpus"));
+        m_toml = tinyConfig(m_place.folder("corpus"));
     }
 
     void ranksAgreeWithOneRank() {
-        if (!haveMpirun()) {
+        if (!RankPlace::haveMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
         const config::RunConfig config = parsed(m_toml);
         for (const int ranks : {1, 2, 3}) {
-            const Ended end = rank(ranks, write("r.toml", toml(ranks)), "ranks" + std::to_string(ranks));
+            const Ended end = m_place.rank(ranks, m_place.write("r.toml", toml(ranks)), "ranks" + std::to_string(ranks));
             QVERIFY2(end.exitCode == 0, qPrintable(end.output));
         }
-        const std::vector<float> one = stateOf(checkpoint("ranks1", 20), config);
-        const auto lossOne = train::readManifest(checkpoint("ranks1", 20))->trainLoss;
+        const std::vector<float> one = stateOf(m_place.checkpoint("ranks1", 20), config);
+        const auto lossOne = train::readManifest(m_place.checkpoint("ranks1", 20))->trainLoss;
         for (const int ranks : {2, 3}) {
             const std::string run = "ranks" + std::to_string(ranks);
-            const double loss = train::readManifest(checkpoint(run, 20))->trainLoss;
+            const double loss = train::readManifest(m_place.checkpoint(run, 20))->trainLoss;
             // Sums of 192 losses in another order, 20 steps long: fp32 rounding. A gradient counted twice or a shard left out is
             // off by > 0.1.
             QVERIFY2(std::abs(loss - lossOne) < 2e-4,
                      qPrintable(QString("%1 ranks: %2, 1 rank: %3").arg(ranks).arg(loss, 0, 'g', 9).arg(lossOne, 0, 'g', 9)));
-            const std::vector<float> state = stateOf(checkpoint(run, 20), config);
+            const std::vector<float> state = stateOf(m_place.checkpoint(run, 20), config);
             double worst = 0;
             for (std::size_t i = 0; i < state.size() / 3; ++i) {
                 worst = std::max(worst, static_cast<double>(std::abs(state[i] - one[i])));
@@ -154,28 +65,28 @@ private slots:
     }
 
     void theSameMeshGivesTheSameBitsEvenAfterAKill() {
-        if (!haveMpirun()) {
+        if (!RankPlace::haveMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
-        const QString config = write("two.toml", toml(2));
-        QVERIFY(rank(2, config, "straight").exitCode == 0);
-        QCOMPARE(rank(2, config, "cut", {"--steps", "10"}).exitCode, 0);
+        const QString config = m_place.write("two.toml", toml(2));
+        QVERIFY(m_place.rank(2, config, "straight").exitCode == 0);
+        QCOMPARE(m_place.rank(2, config, "cut", {"--steps", "10"}).exitCode, 0);
         {
             QProcess job; // goes on to about step 13 and dies
-            start(job, 2, config, "cut");
-            waitForStep(job, 13);
-            for (const pid_t pid : pids("cut")) {
+            m_place.start(job, 2, config, "cut");
+            RankPlace::waitForStep(job, 13);
+            for (const pid_t pid : m_place.pids("cut")) {
                 kill(pid, SIGKILL);
             }
             QVERIFY(job.waitForFinished(60'000));
-            fs::remove_all(checkpoint("cut", 15)); // whatever it still reached
-            fs::remove_all(checkpoint("cut", 20));
+            fs::remove_all(m_place.checkpoint("cut", 15)); // whatever it still reached
+            fs::remove_all(m_place.checkpoint("cut", 20));
         }
-        const Ended rest = rank(2, config, "cut");
+        const Ended rest = m_place.rank(2, config, "cut");
         QVERIFY2(rest.exitCode == 0, qPrintable(rest.output));
         QVERIFY2(rest.output.contains("starts from step 10 of a1-step-00000010"), qPrintable(rest.output));
-        const auto straight = train::readManifest(checkpoint("straight", 20));
-        const auto cut = train::readManifest(checkpoint("cut", 20));
+        const auto straight = train::readManifest(m_place.checkpoint("straight", 20));
+        const auto cut = train::readManifest(m_place.checkpoint("cut", 20));
         QVERIFY(straight && cut);
         QCOMPARE(cut->trainLoss, straight->trainLoss);
         QCOMPARE(cut->gradNorm, straight->gradNorm);
@@ -186,17 +97,17 @@ private slots:
     }
 
     void anotherNumberOfRanksLoadsTheSame() {
-        if (!haveMpirun()) {
+        if (!RankPlace::haveMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
         const config::RunConfig config = parsed(m_toml);
-        QCOMPARE(rank(2, write("two.toml", toml(2)), "wide", {"--steps", "10"}).exitCode, 0);
-        const std::string resume = "\n[resume]\ncheckpoint = \"" + checkpoint("wide", 10).string() + "\"\n";
-        const Ended narrow = rank(1, write("one.toml", toml(1, resume)), "narrow");
+        QCOMPARE(m_place.rank(2, m_place.write("two.toml", toml(2)), "wide", {"--steps", "10"}).exitCode, 0);
+        const std::string resume = "\n[resume]\ncheckpoint = \"" + m_place.checkpoint("wide", 10).string() + "\"\n";
+        const Ended narrow = m_place.rank(1, m_place.write("one.toml", toml(1, resume)), "narrow");
         QVERIFY2(narrow.exitCode == 0, qPrintable(narrow.output));
         QVERIFY(narrow.output.contains("from step 10"));
-        QVERIFY(train::readManifest(checkpoint("narrow", 20))->files.size() == 1);
-        QCOMPARE(stateOf(checkpoint("wide", 10), config).size(), stateOf(checkpoint("narrow", 20), config).size());
+        QVERIFY(train::readManifest(m_place.checkpoint("narrow", 20))->files.size() == 1);
+        QCOMPARE(stateOf(m_place.checkpoint("wide", 10), config).size(), stateOf(m_place.checkpoint("narrow", 20), config).size());
     }
 
     void sigtermSaves_data() {
@@ -206,22 +117,22 @@ private slots:
     }
     void sigtermSaves() {
         QFETCH(int, ranks);
-        if (ranks > 1 && !haveMpirun()) {
+        if (ranks > 1 && !RankPlace::haveMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
         std::string text = toml(ranks);
         text.replace(text.find("steps = 20"), 10, "steps = 1000000");
         const std::string run = "term" + std::to_string(ranks);
         QProcess job;
-        start(job, ranks, write("long.toml", text), run);
-        QByteArray output = waitForStep(job, 7);
-        const std::vector<pid_t> found = pids(run);
+        m_place.start(job, ranks, m_place.write("long.toml", text), run);
+        QByteArray output = RankPlace::waitForStep(job, 7);
+        const std::vector<pid_t> found = m_place.pids(run);
         QCOMPARE(static_cast<int>(found.size()), ranks);
         kill(found.back(), SIGTERM);
         QVERIFY(job.waitForFinished(60'000));
         output += job.readAll();
         QVERIFY2(job.exitCode() == 0, output.constData());
-        const auto left = train::listCheckpoints(folder(run) / "checkpoints");
+        const auto left = train::listCheckpoints(m_place.folder(run) / "checkpoints");
         QVERIFY(!left.empty());
         QVERIFY2(output.contains("Stopped by a signal after step " +
                                  QByteArray::number(static_cast<qlonglong>(left.front().step)) + "."),
@@ -263,16 +174,16 @@ private slots:
         QFETCH(QString, to);
         QFETCH(int, exitCode);
         QFETCH(QString, says);
-        const Ended end = rank(1, write("bad.toml", QString::fromStdString(m_toml).replace(from, to).toStdString()), "refused");
+        const Ended end = m_place.rank(1, m_place.write("bad.toml", QString::fromStdString(m_toml).replace(from, to).toStdString()), "refused");
         QCOMPARE(end.exitCode, exitCode);
         QVERIFY2(end.output.contains(says), qPrintable(end.output));
         QCOMPARE(end.output.count(" error "), 1);
     }
 
     void wrongUse() {
-        QCOMPARE(rank(1, "/nowhere.toml", "refused").exitCode, 2);
-        QCOMPARE(rank(1, write("ok.toml", m_toml), "refused", {"--stepps", "3"}).exitCode, 2);
-        const Ended help = rank(1, write("ok.toml", m_toml), "refused", {"--help"});
+        QCOMPARE(m_place.rank(1, "/nowhere.toml", "refused").exitCode, 2);
+        QCOMPARE(m_place.rank(1, m_place.write("ok.toml", m_toml), "refused", {"--stepps", "3"}).exitCode, 2);
+        const Ended help = m_place.rank(1, m_place.write("ok.toml", m_toml), "refused", {"--help"});
         QCOMPARE(help.exitCode, 0);
         QVERIFY(help.output.contains("Exit codes"));
     }

@@ -132,6 +132,11 @@ void TestWrongUses::aConfigThatIsWrong_data() {
     QTest::newRow("wrong type") << "layers = 1" << "layers = \"one\"" << QStringList{"wrong.toml:4", "layers", "whole number"};
     QTest::newRow("does not divide") << "attention_heads = 2" << "attention_heads = 3" << QStringList{"wrong.toml:", "attention_heads", "32", "3"};
     QTest::newRow("ranks do not divide") << "data = 1" << "data = 3" << QStringList{"wrong.toml:", "sequences", "3"};
+    QTest::newRow("heads and tensor ranks") << "data = 1" << "tensor = 4" << QStringList{"wrong.toml:", "[parallel] tensor", "4 does not divide", "attention_heads (2)"};
+    QTest::newRow("more stages than layers") << "data = 1" << "pipeline = 2" << QStringList{"wrong.toml:", "pipeline (2) makes 2 parts", "layers (1)"};
+    QTest::newRow("chunks without interleaving") << "data = 1" << "chunks = 2" << QStringList{"wrong.toml:", "[parallel] chunks", "interleaved"};
+    QTest::newRow("a fault that never comes") << "keep_last = 100" << "keep_last = 100\n[faults]\ndie_step = 3\ndie_phase = \"comm_tensor\""
+                                              << QStringList{"wrong.toml:", "die_phase", "comm_tensor never comes", "[parallel] tensor is 1"};
     QTest::newRow("not TOML") << "layers = 1" << "layers = = 1" << QStringList{"wrong.toml:4"};
     QTest::newRow("mixture") << "Code = 50.0" << "Code = 40.0" << QStringList{"wrong.toml:", "90", "100"};
 }
