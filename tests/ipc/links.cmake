@@ -3,6 +3,7 @@ telehelm_test(tst_convert LINK telehelm_ipc_internal)
 telehelm_test(tst_control LINK telehelm_ipc LABELS ipc)
 telehelm_test(tst_live LINK telehelm_ipc_internal LABELS ipc)
 telehelm_test(tst_trainer_link LINK telehelm_ipc_internal LABELS ipc)
-foreach(test tst_convert tst_live tst_trainer_link)
+telehelm_bench(record_frames LINK telehelm_ipc_internal)
+foreach(test record_frames tst_convert tst_live tst_trainer_link)
   target_compile_definitions(${test} PRIVATE QT_NO_EMIT) # Qt's macro would eat TrainerLink::emit
 endforeach()
