@@ -47,6 +47,8 @@ Result<std::uint64_t> Daemon::onHello(const TrainerHello& hello) {
     m_ingest->flush(); // what came over an older connection counts
     auto stored = m_store->acknowledged(hello.key, hello.firstUnacked);
     if (stored)
+        m_book.acked(hello.key, *stored);
+    if (stored)
         for (const Command& command : pending) // the trainer does each UUID once
             m_link->send(hello.key, command);
     return stored;
@@ -61,13 +63,18 @@ Result<std::uint64_t> Daemon::onBatch(TelemetryBatch&& batch) {
 
 void Daemon::onCommit(std::vector<TelemetryBatch>&& batches, std::vector<store::IngestedBatch>&& done) {
     std::map<AttemptKey, std::uint64_t> acks;
-    for (std::size_t i = 0; i < batches.size(); ++i)
+    for (std::size_t i = 0; i < batches.size(); ++i) {
         acks[batches[i].key] = done[i].ack;
+        if (done[i].stored)
+            m_book.stored(batches[i], done[i].points);
+    }
     {
         const std::lock_guard lock(m_linkMutex);
-        for (const auto& [key, ack] : acks)
+        for (const auto& [key, ack] : acks) {
             if (m_link && ack > 0)
                 m_link->ack(key, ack);
+            m_book.acked(key, ack);
+        }
     }
     const std::lock_guard lock(m_mutex);
     for (std::size_t i = 0; i < batches.size(); ++i) {
@@ -116,6 +123,7 @@ void Daemon::onCommitted(TelemetryBatch&& batch, const store::IngestedBatch& don
 }
 
 void Daemon::onStoreTrouble(const std::optional<Error>& trouble) {
+    m_book.storeTrouble(trouble);
     if (trouble)
         spdlog::error("telemetry cannot be stored: {}. Trainers go on and keep their points", trouble->text());
     else
@@ -176,6 +184,8 @@ void Daemon::minderLoop() {
         std::this_thread::sleep_for(200ms);
         const std::lock_guard lock(m_mutex);
         mindRetries();
+        if (beat % 5 == 4) // once a second
+            m_live->beat();
         for (const HeartbeatWatch::Finding& finding : m_heartbeats.check(std::chrono::steady_clock::now())) {
             RunEntry* entry = findRun(finding.key.run);
             const AttemptInfo* attempt = entry ? entry->find(finding.key.attempt) : nullptr;
