@@ -207,8 +207,10 @@ void LiveCurves::askRepair(const std::string& run, const NewsGap& hole) {
     ipc::SeriesQuery query;
     query.key.run = run;
     query.names = {"*"};
-    query.from = hole.before.step;
-    query.to = hole.after.step;
+    // Late points have steps from before the hole; their time lies in it all the same.
+    query.axis = hole.askedByTime ? ipc::Axis::WallTime : ipc::Axis::Step;
+    query.from = hole.askedByTime ? hole.before.wallUs : hole.before.step;
+    query.to = hole.askedByTime ? hole.after.wallUs : hole.after.step;
     query.maxBuckets = 0;
     query.includeSuperseded = true;
     m_pending[m_session.fetchSeries(query)] = {run, {}, 0, 0, ipc::Axis::Step, hole.id};
@@ -223,7 +225,7 @@ void LiveCurves::takeAnswer(JobId job, const std::vector<ipc::SeriesSegment>& se
     const Pending& pending = node.mapped();
     RunState& state = m_runs.at(pending.run);
     if (pending.gap)
-        return takeRepair(state, *pending.gap, segments);
+        return takeRepair(pending.run, *pending.gap, segments);
     state.job = 0;
     if (pending.axis == m_axis && pending.smoothing == m_smoothing)
         takeHistory(state, pending, segments);
@@ -257,7 +259,8 @@ void LiveCurves::takeHistory(RunState& state, const Pending& pending, const std:
     touch();
 }
 
-void LiveCurves::takeRepair(RunState& state, quint64 id, const std::vector<ipc::SeriesSegment>& segments) {
+void LiveCurves::takeRepair(const std::string& run, quint64 id, const std::vector<ipc::SeriesSegment>& segments) {
+    RunState& state = m_runs.at(run);
     const auto found = std::find_if(state.gaps.begin(), state.gaps.end(), [id](const NewsGap& gap) { return gap.id == id; });
     if (found == state.gaps.end())
         return;
@@ -266,21 +269,26 @@ void LiveCurves::takeRepair(RunState& state, quint64 id, const std::vector<ipc::
     for (const ipc::SeriesSegment& segment : segments)
         for (const ipc::Bucket& bucket : segment.buckets)
             stored[bucket.lastStep] += static_cast<quint32>(bucket.count);
-    gap.repaired = 0;
+    quint64 there = 0;
     for (const auto& [step, count] : stored) {
         quint32& received = state.received[step];
-        gap.repaired += count > received ? count - received : 0;
+        there += gap.askedByTime ? count : count > received ? count - received : 0;
         received = std::max(received, count); // a hole beside this one does not count it again
     }
+    gap.repaired = gap.missed ? std::min(*gap.missed, std::max(gap.repaired, there)) : there;
+    if (gap.missed && gap.repaired < *gap.missed && !gap.askedByTime) {
+        gap.askedByTime = true;
+        return askRepair(run, gap);
+    }
     gap.closed = true;
-    settleGap(state, gap.repaired);
+    settleGap(state, gap.repaired, gap.missed.value_or(gap.repaired) - gap.repaired);
     emit gapsChanged();
 }
 
-void LiveCurves::settleGap(RunState& state, quint64 repaired) {
+void LiveCurves::settleGap(RunState& state, quint64 repaired, quint64 lost) {
     state.gapOpen = state.gapAsked = false;
     if (m_countsRepairs)
-        m_session.noteRepaired(repaired);
+        m_session.noteRepaired(repaired, lost);
 }
 
 void LiveCurves::takeFailure(JobId job) {
@@ -304,12 +312,12 @@ void LiveCurves::takeNews(const std::vector<ipc::News>& news) {
     int steps = 0;
     bool any = false;
     for (const ipc::News& item : news) {
-        const NewsOrder order = m_ledger.see(item); // of every run: numbers count per run
+        const auto verdict = m_ledger.see(item); // of every run: numbers count per run
         const auto it = m_runs.find(item.batch.key.run);
-        if (it == m_runs.end() || item.batch.series.empty())
+        if (it == m_runs.end() || (item.batch.series.empty() && verdict.missedPoints.value_or(0) == 0))
             continue;
         const std::int64_t before = it->second.newest.point.step;
-        takeFrame(it->second, item, order);
+        takeFrame(it->second, item, verdict);
         steps += static_cast<int>(std::max<std::int64_t>(0, it->second.newest.point.step - before));
         any = true;
     }
@@ -332,9 +340,10 @@ void LiveCurves::takeNews(const std::vector<ipc::News>& news) {
     touch();
 }
 
-void LiveCurves::takeFrame(RunState& state, const ipc::News& news, NewsOrder order) {
-    if (m_countsRepairs && (order == NewsOrder::Hole || order == NewsOrder::NewEpoch))
-        openGap(state, news);
+void LiveCurves::takeFrame(RunState& state, const ipc::News& news, const ipc::NewsLedger::Verdict& verdict) {
+    const bool holdsNoPoint = verdict.missedPoints && *verdict.missedPoints == 0; // but an event, say
+    if (m_countsRepairs && !holdsNoPoint && (verdict.order == ipc::NewsOrder::Hole || verdict.order == ipc::NewsOrder::NewEpoch))
+        openGap(state, news, verdict.missedPoints);
     if (m_countsRepairs)
         noteReceived(state, news.batch);
     const std::uint32_t attempt = news.batch.key.attempt;
@@ -352,14 +361,21 @@ void LiveCurves::takeFrame(RunState& state, const ipc::News& news, NewsOrder ord
 }
 
 /// History may be ahead of the news: the hole begins where the news ended.
-void LiveCurves::openGap(RunState& state, const ipc::News& news) {
-    const ipc::Point after = firstPoint(news.batch);
+void LiveCurves::openGap(RunState& state, const ipc::News& news, std::optional<quint64> missed) {
     const SeriesTrack::TailPoint& before = state.newestLive;
-    if (before.attempt != news.batch.key.attempt || after.step < before.point.step)
+    ipc::Point after = firstPoint(news.batch);
+    if (news.batch.series.empty()) // a beat, or an event: the last points are the missing ones
+        after = {before.point.step, before.point.tokens, news.publishedUs, 0};
+    else if (before.attempt != news.batch.key.attempt || after.step < before.point.step)
         return;                                                  // another attempt began meanwhile: history alone can tell
     if (state.gaps.size() >= kGaps && state.gaps.front().closed) // what is not counted yet stays
         state.gaps.erase(state.gaps.begin());
-    state.gaps.push_back({++m_lastGap, before.point, after, 0, false, false});
+    NewsGap gap;
+    gap.id = ++m_lastGap;
+    gap.before = before.point;
+    gap.after = after;
+    gap.missed = missed;
+    state.gaps.push_back(gap);
     m_repairTimer.start();
     emit gapsChanged();
 }

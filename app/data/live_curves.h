@@ -14,8 +14,8 @@
 #include <QTimer>
 
 #include "data/series_track.h"
-#include "session/news_ledger.h"
 #include "session/session.h"
+#include "telehelm/ipc/news_ledger.h"
 
 namespace telehelm::app {
 
@@ -23,8 +23,10 @@ namespace telehelm::app {
 struct NewsGap {
     quint64 id = 0;
     ipc::Point before, after;
+    std::optional<quint64> missed; // points that the numbers say are missing
     quint64 repaired = 0;
     bool asked = false;
+    bool askedByTime = false; // where the steps around the hole had too few
     bool closed = false; // history has been asked and had what was missing
 };
 
@@ -90,19 +92,19 @@ private:
 
     void connectSession();
     void takeNews(const std::vector<ipc::News>& news);
-    void takeFrame(RunState& state, const ipc::News& news, NewsOrder order);
+    void takeFrame(RunState& state, const ipc::News& news, const ipc::NewsLedger::Verdict& verdict);
     void noteReceived(RunState& state, const ipc::TelemetryBatch& batch);
     void takeAnswer(JobId job, const std::vector<ipc::SeriesSegment>& segments);
     void takeHistory(RunState& state, const Pending& pending, const std::vector<ipc::SeriesSegment>& segments);
-    void takeRepair(RunState& state, quint64 gap, const std::vector<ipc::SeriesSegment>& segments);
+    void takeRepair(const std::string& run, quint64 gap, const std::vector<ipc::SeriesSegment>& segments);
     void takeFailure(JobId job);
     void ask(const std::string& run);
     void askAll();
-    void openGap(RunState& state, const ipc::News& news);
+    void openGap(RunState& state, const ipc::News& news, std::optional<quint64> missed);
     void askRepairs(bool all);
     void askRepair(const std::string& run, const NewsGap& gap);
     void askWhereNeeded();
-    void settleGap(RunState& state, quint64 repaired);
+    void settleGap(RunState& state, quint64 repaired, quint64 lost = 0);
     [[nodiscard]] bool enough(const RunState& state) const;
     [[nodiscard]] Window wanted(const RunState& state) const;
     [[nodiscard]] bool matches(const std::string& name) const;
@@ -120,7 +122,7 @@ private:
     std::map<std::string, RunState> m_runs;
     std::map<JobId, Pending> m_pending;
     quint64 m_lastGap = 0;
-    NewsLedger m_ledger;
+    ipc::NewsLedger m_ledger;
     QTimer m_windowTimer, m_changedTimer, m_retryTimer, m_repairTimer;
 };
 

@@ -137,7 +137,14 @@ void StatusStrip::refresh() {
     setCell(m_control, linkPart(tr("Control (gRPC)"), m_session.controlLink()), role(m_session.controlLink()));
     setCell(m_live, linkPart(tr("Live stream (ZeroMQ)"), m_session.liveLink()), role(m_session.liveLink()));
     setCell(m_rate, {{}, text::count(qRound64(fidelity.pointsPerS)), tr("samples/s")});
-    setCell(m_gaps, {tr("Gaps repaired"), QString::number(fidelity.gaps), tr("(%1 samples)").arg(text::count(static_cast<qint64>(fidelity.repaired)))});
+    const auto repaired = text::count(static_cast<qint64>(fidelity.repaired));
+    setCell(m_gaps,
+            {tr("Gaps repaired"), QString::number(fidelity.gaps),
+             fidelity.lost == 0 ? tr("(%1 samples)").arg(repaired) : tr("(%1 samples, %2 lost)").arg(repaired, text::count(static_cast<qint64>(fidelity.lost)))},
+            fidelity.lost == 0 ? "secondary" : "warn");
+    m_gaps->setToolTip(tr("%1 samples received, %2 missed, %3 fetched from history instead, %4 lost")
+                           .arg(text::count(static_cast<qint64>(fidelity.received)), text::count(static_cast<qint64>(fidelity.missed)), repaired,
+                                text::count(static_cast<qint64>(fidelity.lost))));
     setCell(m_complete, {tr("History complete to step"), text::count(fidelity.completeToStep), {}});
 }
 

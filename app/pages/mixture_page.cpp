@@ -65,7 +65,8 @@ MixturePage::MixturePage(Session& session, ThemeController& theme, QWidget* pare
     all->addWidget(scroll, 1);
     m_refresh.setSingleShot(true);
     m_refresh.setInterval(250);
-    m_askAgain.setInterval(20'000); // validation points come in; the history of a change does not move any more
+    m_askAgain.setSingleShot(true);
+    m_askAgain.setInterval(2000); // the validation points of all domains come within moments
     connectParts();
     runChosen();
 }
@@ -85,7 +86,12 @@ void MixturePage::connectParts() {
     });
     connect(&m_refresh, &QTimer::timeout, this, &MixturePage::runMoved);
     connect(&m_askAgain, &QTimer::timeout, this, &MixturePage::showEffects);
-    m_askAgain.start();
+    connect(&m_session, &Session::newsArrived, this, [this](const std::vector<ipc::News>& news) {
+        const auto isValidation = [](const ipc::SeriesBlock& block) { return block.name.starts_with("bpb/"); };
+        for (const ipc::News& item : news)
+            if (QString::fromStdString(item.batch.key.run) == m_run && std::any_of(item.batch.series.begin(), item.batch.series.end(), isValidation))
+                m_askAgain.start();
+    });
     connect(&m_model, &MixtureModel::draftChanged, this, &MixturePage::draftChanged);
     connect(m_apply, &MixtureApplyBox::applyStepChanged, &m_model, &MixtureModel::setApplyStep);
     connect(m_apply, &MixtureApplyBox::saveDraftRequested, this, [this] {

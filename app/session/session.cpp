@@ -10,9 +10,9 @@
 
 #include "session/control_worker.h"
 #include "session/known_state.h"
-#include "session/news_ledger.h"
 #include "session/telemetry_worker.h"
 #include "session/watch_worker.h"
+#include "telehelm/ipc/news_ledger.h"
 #include "telehelm/ipc/types.h"
 
 namespace telehelm::app {
@@ -21,6 +21,8 @@ namespace {
 constexpr int kNewsEveryMs = 33;
 constexpr int kFidelityEveryMs = 250;
 constexpr std::int64_t kRateWindowUs = 5'000'000;
+constexpr std::int64_t kReportEveryUs = 5'000'000; // the daemon forgets a client after 30 s
+constexpr const char* kProgram = "telehelm 0.1.0";
 
 QString operatorFromEnvironment() {
     for (const char* name : {"USER", "LOGNAME"})
@@ -54,9 +56,11 @@ struct Session::Private {
     LinkStatus control, live;
     Fidelity fidelity;
     KnownState known;
-    NewsLedger ledger;
+    ipc::NewsLedger ledger;
     std::unique_ptr<Workers> workers;
     std::vector<std::thread> retiring; // end the workers of closed connections off the GUI thread
+    std::string clientId;
+    qint64 reportedUs = 0;
     quint64 generation = 0;            // of the connection: what an older one posts is dropped
     JobId lastJob = 0;
     QTimer newsTimer, fidelityTimer;
@@ -94,6 +98,7 @@ struct Session::Private {
     void foundGap(const std::string& run, bool counts);
     void countArrival(qint64 whenUs, quint64 points);
     void updateFidelity();
+    void reportCounters(qint64 nowUs);
 
     template <typename T, typename Call>
     JobId ask(Call call, void (Session::*done)(JobId, const T&));
@@ -175,7 +180,7 @@ void Session::Private::onControlLink(const LinkStatus& status) {
 
 void Session::Private::onGreeted(const ipc::HelloInfo& info) {
     hello = info;
-    workers->telemetry->connectTo(info.liveEndpoint);
+    workers->telemetry->connectTo(info.liveEndpoint, info.protocol);
     workers->watch->beginNow();
     refreshLists();
 }
@@ -267,11 +272,16 @@ void Session::Private::drainNews() {
 
 void Session::Private::takeNews(const ReceivedNews& item, std::vector<ipc::News>& news, std::vector<std::string>& changed) {
     const auto& run = item.news.batch.key.run;
-    const auto order = ledger.see(item.news);
-    if (order == NewsOrder::Old)
+    const auto [order, missed] = ledger.see(item.news);
+    if (order == ipc::NewsOrder::Old)
         return;
-    if (order != NewsOrder::Next)
-        foundGap(run, order != NewsOrder::FirstSeen);
+    if (order != ipc::NewsOrder::Next)
+        foundGap(run, order != ipc::NewsOrder::FirstSeen);
+    fidelity.missed += missed.value_or(0);
+    if (item.news.beat) { // for whoever draws the run, to look for what it missed
+        news.push_back(item.news);
+        return;
+    }
     live.latencyMs = static_cast<double>(item.receivedUs - item.news.publishedUs) / 1000.0;
     fidelity.newestUs = std::max<qint64>(fidelity.newestUs, item.news.batch.emittedUs);
     countArrival(item.receivedUs, ipc::pointCount(item.news.batch));
@@ -312,6 +322,28 @@ void Session::Private::updateFidelity() {
         fidelity.completeToStep = run->newest()->step;
     if (std::exchange(fidelityDirty, false))
         emit q->fidelityChanged();
+    if (control.state == LinkState::Up && hello.protocol >= 2 && now - reportedUs >= kReportEveryUs)
+        reportCounters(now);
+}
+
+/// So that the daemon's status tells what its clients see.
+void Session::Private::reportCounters(qint64 nowUs) {
+    reportedUs = nowUs;
+    ipc::ClientCounters counters;
+    counters.id = clientId;
+    counters.program = kProgram;
+    counters.host = host.toStdString();
+    counters.user = operatorName.toStdString();
+    counters.received = fidelity.received;
+    counters.missed = fidelity.missed;
+    counters.repaired = fidelity.repaired;
+    counters.lost = fidelity.lost;
+    counters.gaps = fidelity.gaps;
+    counters.newestUs = fidelity.newestUs;
+    workers->control->enqueue([counters](ipc::ControlApi* api, const Error&) {
+        const auto told = api != nullptr ? api->report(counters) : Result<void>();
+        return told || told.error().code != ErrorCode::Unavailable;
+    });
 }
 
 Session::Session(SessionLinks links, QObject* parent) : QObject(parent), d(std::make_unique<Private>(this, std::move(links))) {
@@ -332,6 +364,8 @@ Session::~Session() {
 void Session::open(const QString& address) {
     close();
     d->address = address;
+    d->clientId = ipc::newUuid(); // counters begin anew with the connection
+    d->reportedUs = 0;
     d->startWorkers();
 }
 
@@ -429,9 +463,10 @@ JobId Session::addNote(ipc::Event note) {
     return d->ask<ipc::Event>([note](ipc::ControlApi& api) { return api.addNote(note); }, &Session::noteAdded);
 }
 
-void Session::noteRepaired(quint64 samples) {
+void Session::noteRepaired(quint64 samples, quint64 lost) {
     d->openGap = false;
     d->fidelity.repaired += samples;
+    d->fidelity.lost += lost;
     d->fidelityDirty = true;
     emit repairedSamples(samples);
 }

@@ -30,8 +30,10 @@ struct LinkStatus {
 
 struct Fidelity {
     quint64 received = 0;      // points over the live stream
+    quint64 missed = 0;        // points that the holes swallowed, as far as the numbers tell
     quint64 gaps = 0;          // holes seen in the news numbers
-    quint64 repaired = 0;      // points fetched from history to close them
+    quint64 repaired = 0;      // points fetched from history to close them, of runs that are drawn
+    quint64 lost = 0;          // points missed that history did not have either
     double pointsPerS = 0;
     qint64 newestUs = 0;       // emit time of the newest point
     qint64 completeToStep = 0; // history known without a hole up to here (focused run)
@@ -40,7 +42,8 @@ struct Fidelity {
 /// How a session reaches the outside; tests put fakes in.
 struct SessionLinks {
     std::function<std::shared_ptr<ipc::ControlApi>(const std::string& address)> control;
-    std::function<Result<std::unique_ptr<ipc::LiveSubscriber>>(const std::string& endpoint)> live;
+    /// `protocol`: that the daemon's hello named.
+    std::function<Result<std::unique_ptr<ipc::LiveSubscriber>>(const std::string& endpoint, std::uint32_t protocol)> live;
     [[nodiscard]] static SessionLinks real();
 };
 
@@ -101,7 +104,7 @@ signals:
     void jobFailed(telehelm::app::JobId job, const telehelm::Error& error);
 
 public slots:
-    void noteRepaired(quint64 samples);
+    void noteRepaired(quint64 samples, quint64 lost = 0);
 
 private:
     struct Private;

@@ -6,7 +6,7 @@ namespace telehelm::app {
 
 SessionLinks SessionLinks::real() {
     return {[](const std::string& address) -> std::shared_ptr<ipc::ControlApi> { return ipc::makeControlClient(address); },
-            [](const std::string& endpoint) { return ipc::makeLiveSubscriber(endpoint); }};
+            [](const std::string& endpoint, std::uint32_t protocol) { return ipc::makeLiveSubscriber(endpoint, {{}, {}, protocol}); }};
 }
 
 } // namespace telehelm::app

@@ -25,10 +25,11 @@ void TelemetryWorker::requestStop() {
     m_wake.notify_all();
 }
 
-void TelemetryWorker::connectTo(const std::string& endpoint) {
+void TelemetryWorker::connectTo(const std::string& endpoint, std::uint32_t protocol) {
     const std::lock_guard lock(m_mutex);
-    m_reopen = m_reopen || endpoint != m_endpoint;
+    m_reopen = m_reopen || endpoint != m_endpoint || protocol != m_protocol;
     m_endpoint = endpoint;
+    m_protocol = protocol;
     m_wake.notify_all();
 }
 
@@ -66,6 +67,7 @@ bool TelemetryWorker::nextTurn() {
     if (m_reopen || tryNow || Clock::now() >= m_nextAttempt) {
         m_reopen = false;
         m_openEndpoint = m_endpoint;
+        m_openProtocol = m_protocol;
         lock.unlock();
         openSocket();
     }
@@ -76,7 +78,7 @@ void TelemetryWorker::openSocket() {
     m_nextAttempt = Clock::time_point::max();
     m_openedAt = Clock::now();
     m_socket.reset();
-    auto opened = m_open(m_openEndpoint);
+    auto opened = m_open(m_openEndpoint, m_openProtocol);
     if (!opened) {
         noteDown(QString::fromStdString(opened.error().text()));
         return;

@@ -25,11 +25,11 @@ struct ReceivedNews {
 
 class TelemetryWorker {
 public:
-    using Open = std::function<Result<std::unique_ptr<ipc::LiveSubscriber>>(const std::string& endpoint)>;
+    using Open = std::function<Result<std::unique_ptr<ipc::LiveSubscriber>>(const std::string& endpoint, std::uint32_t protocol)>;
     using LinkChanged = std::function<void(const LinkStatus&)>;
     TelemetryWorker(Open open, LinkChanged linkChanged);
     ~TelemetryWorker(); // stops and joins within the receive timeout
-    void connectTo(const std::string& endpoint);
+    void connectTo(const std::string& endpoint, std::uint32_t protocol);
     void reconnectNow();
     void requestStop();
     /// Everything that came since the last call, oldest first. What does not fit is dropped at the old end: the news numbers tell.
@@ -53,12 +53,14 @@ private:
     std::condition_variable m_wake;
     std::deque<ReceivedNews> m_buffer;
     std::string m_endpoint;
+    std::uint32_t m_protocol = ipc::kProtocolVersion;
     bool m_reopen = false, m_stop = false; // reopen: another endpoint
     bool m_tryNow = false;                 // open again unless the link stands
 
     // Worker thread only.
     std::unique_ptr<ipc::LiveSubscriber> m_socket;
     std::string m_openEndpoint;
+    std::uint32_t m_openProtocol = ipc::kProtocolVersion;
     LinkStatus m_status;
     BackOff m_backOff;
     Clock::time_point m_nextAttempt = Clock::time_point::max(), m_openedAt;

@@ -25,7 +25,8 @@ constexpr const char* kExamples =
     "  telehelmctl restart demo --step 400 --lr-scale 0.5 --reason \"loss rose after step 420\"\n"
     "  telehelmctl stop demo --reason \"enough seen for today\"  saves a checkpoint, ends the run\n"
     "  telehelmctl daemon stop                                stop the local telehelmd; training goes on\n"
-    "  telehelmctl series demo train/loss --csv > loss.csv    export a curve\n"
+    "  telehelmctl series demo train/loss --csv > loss.csv    one curve\n"
+    "  telehelmctl export demo --format tfevents --out logs/  a whole run for TensorBoard; also csv and jsonl\n"
     "  telehelmctl audit demo --json                          who ordered what, and what became of it\n"
     "Exit status: 0 done, 1 failed, 2 wrong use, 3 no daemon reachable, 4 refused (says why), 5 not found.";
 
@@ -46,6 +47,7 @@ struct Arguments {
     StartArguments start;
     PlanArguments plan;
     SeriesArguments series;
+    ExportArguments exported;
     ListArguments list;
     WatchArguments watch;
     DaemonArguments daemon;
@@ -97,7 +99,7 @@ private:
         CLI::App* watch = add("watch", "A live line per step, progress and time left, until the run ends", [&a](const Call& c) { return watchRun(c, a.watch); });
         addRun(watch, a.watch.run);
         watch->add_option("--steps", a.watch.steps, "Leave after N lines");
-        add("status", "The daemon: version, endpoints, points stored", [](const Call& c) { return showStatus(c); });
+        add("status", "The daemon, and how many points are where: emitted, stored, published; received and repaired by each client", [](const Call& c) { return showStatus(c); });
         CLI::App* series = add("series", "List a run's series, or print one", [&a](const Call& c) { return ctl::series(c, a.series); });
         addRun(series, a.series.run);
         series->add_option("NAME", a.series.names, "Series, exact or with * (in quotes): train/loss, 'bpb/*'");
@@ -107,6 +109,20 @@ private:
         series->add_option("--to", a.series.to, "Last step");
         series->add_option("--buckets", a.series.buckets, "At most about N rows with first, last, min, max; otherwise every point");
         series->add_flag("--superseded", a.series.includeSuperseded, "Also what a restart discarded");
+        addExport();
+    }
+
+    void addExport() {
+        ExportArguments& e = m_arguments.exported;
+        CLI::App* command = add("export", "A whole run as CSV, JSON lines (with its events) or TensorBoard's event files; counts what it wrote",
+                                [&e](const Call& c) { return exportRun(c, e); });
+        addRun(command, e.run);
+        command->add_option("--format", e.format, "csv, jsonl or tfevents")->required()->check(CLI::IsMember({"csv", "jsonl", "tfevents"}));
+        command->add_option("--out", e.out, "File to write, or a folder (with / at its end if there is none yet) for RUN.csv, RUN.jsonl or RUN/")->required();
+        command->add_option("--series", e.series, "Only these, exact or with * (in quotes): train/loss 'bpb/*'; otherwise all");
+        command->add_option_function<std::string>("--attempts", [&e](const std::string& which) { e.allAttempts = which == "all"; },
+                                                  "effective: the newest lineage (default); all: also what restarts discarded, marked as superseded")
+            ->check(CLI::IsMember({"effective", "all"}));
     }
 
     CLI::App* addOrder(const std::string& name, const std::string& about, ipc::CommandKind kind, bool needsReason) {

@@ -59,6 +59,12 @@ struct SeriesArguments {
     std::uint32_t buckets = 0;
 };
 
+struct ExportArguments {
+    std::string run, format, out;
+    std::vector<std::string> series; // names or globs, empty: all
+    bool allAttempts = false;        // also what restarts discarded
+};
+
 struct ListArguments {
     std::string run;
     std::uint32_t limit = 0;
@@ -88,6 +94,7 @@ int listAudit(const Call& call, const ListArguments& arguments);
 int showStatus(const Call& call);
 int addNote(const Call& call, const std::string& run, const std::string& text);
 int series(const Call& call, const SeriesArguments& arguments);
+int exportRun(const Call& call, const ExportArguments& arguments);
 int planRun(const Call& call, const PlanArguments& arguments);
 int startRun(const Call& call, const StartArguments& arguments);
 int order(const Call& call, ipc::CommandKind kind, const OrderArguments& arguments);

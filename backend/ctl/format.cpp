@@ -81,6 +81,15 @@ std::string durationText(double seconds) {
     return std::to_string(whole / 86400) + " d " + std::to_string(whole % 86400 / 3600) + " h";
 }
 
+std::string csvField(const std::string& text) {
+    if (text.find_first_of(",\"\n\r") == std::string::npos)
+        return text;
+    std::string quoted = "\"";
+    for (const char c : text)
+        quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return quoted + "\"";
+}
+
 std::string progressBar(double share, int cells) {
     static const char* const kParts[] = {" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"};
     const int eighths = static_cast<int>(std::clamp(std::isfinite(share) ? share : 0.0, 0.0, 1.0) * cells * 8);

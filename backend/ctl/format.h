@@ -19,6 +19,7 @@ namespace telehelm::ctl {
 [[nodiscard]] std::string byteText(std::int64_t bytes);
 [[nodiscard]] std::string timeText(std::int64_t us); // local "2025-02-14 09:31:05", "-" for 0
 [[nodiscard]] std::string durationText(double seconds); // "1 h 12 min", "47 s"
+[[nodiscard]] std::string csvField(const std::string& text); // RFC 4180: quoted when it must be
 [[nodiscard]] std::string progressBar(double share, int cells);
 [[nodiscard]] std::string mixtureText(const ipc::Mixture& mixture); // "WebText 40 %, Code 60 %"
 [[nodiscard]] std::size_t displayWidth(std::string_view utf8); // columns; CJK counts two

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Subcommands that only look: runs, show, checkpoints, events, audit, status.
+// Subcommands that only look: runs, show, checkpoints, events, audit.
 #include <ostream>
 
 #include "ctl/commands.h"
@@ -167,33 +167,6 @@ int listAudit(const Call& call, const ListArguments& arguments) {
             call.terminal.out << "no commands yet\n";
         else
             table.print(call.terminal.out, call.terminal.hasColour);
-        return kOk;
-    });
-}
-
-int showStatus(const Call& call) {
-    return withDaemon(call, [&](Connected& daemon) -> int {
-        const auto runs = daemon.api->listRuns();
-        if (!runs)
-            return complain(call, runs.error());
-        std::size_t live = 0;
-        for (const ipc::RunInfo& run : *runs)
-            live += run.newest() != nullptr && isLive(run.newest()->state) ? 1 : 0;
-        const ipc::HelloInfo& hello = daemon.hello;
-        if (call.common.json) {
-            Json json = toJson(hello);
-            json["runs"] = runs->size();
-            json["live_runs"] = live;
-            call.terminal.out << json.dump(2) << "\n";
-            return kOk;
-        }
-        call.terminal.out << hello.program << ", pid " << hello.pid << ", up "
-                          << durationText(static_cast<double>(ipc::nowUs() - hello.startedUs) / 1e6) << "\n"
-                          << "  state     " << hello.stateDir << "\n"
-                          << "  live      " << hello.liveEndpoint << "\n"
-                          << "  trainers  " << hello.linkEndpoint << "\n"
-                          << "  runs      " << runs->size() << ", " << live << " live\n"
-                          << "  points    " << withSeparators(static_cast<std::int64_t>(hello.pointsStored)) << " stored\n";
         return kOk;
     });
 }

@@ -8,16 +8,6 @@
 namespace telehelm::ctl {
 namespace {
 
-// RFC 4180: quoted when it must be.
-std::string csvField(const std::string& text) {
-    if (text.find_first_of(",\"\n") == std::string::npos)
-        return text;
-    std::string quoted = "\"";
-    for (const char c : text)
-        quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return quoted + "\"";
-}
-
 void printCsvRows(std::ostream& out, const ipc::SeriesSegment& segment, bool raw) {
     const std::string head = csvField(segment.key.run) + "," + std::to_string(segment.key.attempt) + "," + csvField(segment.name) + ",";
     for (const ipc::Bucket& b : segment.buckets) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// telehelmctl watch: draws the news, and fetches from the truth what the news left out.
+// telehelmctl watch: draws the news, and fetches from the truth what the news left out. It asks the truth when the numbers tell of
+// a hole, when an attempt changes and when the link was away; never by the clock.
 #include <algorithm>
 #include <chrono>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "ctl/json_text.h"
 #include "ctl/step_table.h"
 #include "telehelm/ipc/live.h"
+#include "telehelm/ipc/news_ledger.h"
 
 namespace telehelm::ctl {
 namespace {
@@ -19,7 +21,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kShownAtFirst = 10; // steps of history
-constexpr auto kLookEvery = 2s;            // at the truth, while the news are quiet
+constexpr auto kConnectWithin = 3s;        // else the daemon is asked whether it is there
+constexpr auto kLookEveryV1 = 2s;          // daemons of protocol 1 do not tell quiet streams their numbers
 
 /// One watched run. One thread.
 class Watcher {
@@ -40,7 +43,8 @@ public:
             return complain(m_call, repaired.error());
         while (!m_done) {
             takeNews();
-            if (Clock::now() >= m_nextLook || m_gap)
+            followLink();
+            if (m_gap || m_look || Clock::now() >= m_nextLook)
                 lookAtTruth();
         }
         clearProgress();
@@ -49,10 +53,24 @@ public:
 
 private:
     Result<void> subscribe() {
-        return ipc::makeLiveSubscriber(m_daemon.hello.liveEndpoint, m_arguments.run).map([this](auto&& subscriber) {
+        const ipc::LiveSubscription want{m_arguments.run, shownSeries(), m_daemon.hello.protocol};
+        return ipc::makeLiveSubscriber(m_daemon.hello.liveEndpoint, want).map([this](auto&& subscriber) {
             m_subscriber = std::move(subscriber);
-            m_number = 0;
+            m_ledger.clear();
+            m_isConnected = false;
+            m_nextLook = Clock::now() + kConnectWithin;
         });
+    }
+
+    /// What happened before the subscription stood, or while it was away, is in the truth.
+    void followLink() {
+        const bool connected = m_subscriber->connected();
+        if (connected == m_isConnected)
+            return;
+        m_isConnected = connected;
+        m_look = m_look || connected;
+        m_gap = m_gap || connected;
+        m_nextLook = connected ? Clock::time_point::max() : Clock::now() + kConnectWithin;
     }
 
     void takeNews() {
@@ -62,25 +80,29 @@ private:
             return;
         }
         const ipc::News& news = **got;
-        m_gap = m_gap || news.epoch != m_daemon.hello.epoch || (m_number != 0 && news.news != m_number + 1);
-        m_number = news.news;
-        m_daemon.hello.epoch = news.epoch;
+        const ipc::NewsOrder order = m_ledger.see(news).order;
+        if (order == ipc::NewsOrder::Old)
+            return;
+        m_gap = m_gap || order != ipc::NewsOrder::Next;
+        m_look = m_look || news.beat || news.attempt;
+        if (news.beat)
+            return;
         for (const ipc::SeriesBlock& block : news.batch.series)
             for (const ipc::Point& point : block.points)
                 m_table.add(news.batch.key, block.name, point);
         m_gap = m_gap || m_table.hasHole();
-        if (m_gap)
-            return; // the repair, which comes next, brings the rows in order
-        show(m_table.take());
+        if (!m_gap) // else the repair, which comes next, brings the rows in order
+            show(m_table.take());
         for (const ipc::Event& event : news.batch.events)
             show(event);
-        if (news.attempt)
-            m_nextLook = Clock::now();
     }
 
     /// The state of the run, and every step since the last one shown.
     void lookAtTruth() {
-        m_nextLook = Clock::now() + kLookEvery;
+        m_look = false;
+        m_nextLook = !m_isConnected                     ? Clock::now() + kConnectWithin
+                     : m_daemon.hello.protocol < 2 ? Clock::now() + kLookEveryV1
+                                                   : Clock::time_point::max();
         auto info = m_daemon.api->getRun(m_arguments.run);
         if (!info)
             return lostDaemon(info.error());
@@ -240,8 +262,8 @@ private:
     std::unique_ptr<ipc::LiveSubscriber> m_subscriber;
     ipc::RunInfo m_run;
     StepTable m_table;
-    std::uint64_t m_number = 0; // newest news
-    bool m_gap = false, m_isAway = false, m_done = false, m_hasProgress = false;
+    ipc::NewsLedger m_ledger;
+    bool m_gap = false, m_look = true, m_isConnected = false, m_isAway = false, m_done = false, m_hasProgress = false;
     int m_exit = kOk;
     std::int64_t m_shown = 0, m_lastWallUs = 0, m_lastStep = 0;
     double m_secondsPerStep = 0;

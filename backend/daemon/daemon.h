@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "daemon/checkpoint_shelf.h"
+#include "daemon/fidelity_book.h"
 #include "daemon/ingest_queue.h"
 #include "daemon/run_entry.h"
 #include "daemon/task_queue.h"
@@ -67,6 +68,8 @@ public:
     Result<ipc::LineageInfo> lineage(const std::string& run) override;
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink) override;
     Result<void> watch(const std::string& run, const std::function<bool(ipc::WatchUpdate&&)>& sink) override;
+    Result<ipc::DaemonStatus> status() override;
+    Result<void> report(const ipc::ClientCounters& client) override;
     Result<void> shutdown(bool stopJobs) override;
 
 private:
@@ -131,6 +134,7 @@ private:
     void tellEvent(ipc::Event event); // stores it, too
     void tellProgress(RunEntry& entry);
     RunEntry* findRun(const std::string& run);
+    [[nodiscard]] ipc::RunCounters countersOf(const RunEntry& entry, const ipc::LiveCounters& live) const;
     [[nodiscard]] Error unknownRun(const std::string& run) const;
     [[nodiscard]] std::filesystem::path runDir(const std::string& run) const { return m_options.stateDir / "runs" / run; }
 
@@ -152,6 +156,7 @@ private:
     std::unique_ptr<store::Store> m_store;
     std::unique_ptr<ipc::LivePublisher> m_live;
     WatchHub m_hub;
+    FidelityBook m_book;
     std::unique_ptr<CheckpointShelf> m_shelf;
     std::unique_ptr<IngestQueue> m_ingest;
     std::mutex m_linkMutex; // only between the ingest thread's acks and the end

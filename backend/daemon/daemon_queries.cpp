@@ -10,16 +10,16 @@ namespace telehelm::daemon {
 using namespace ipc;
 
 Result<HelloInfo> Daemon::hello(std::uint32_t clientProtocol, const std::string& clientProgram) {
-    if (clientProtocol != kProtocolVersion)
+    if (commonProtocol(clientProtocol) == 0)
         return fail(ErrorCode::VersionMismatch,
-                    clientProgram + " speaks protocol " + std::to_string(clientProtocol) + ", this daemon " + std::to_string(kProtocolVersion) +
-                        "; use programs of the same release",
+                    clientProgram + " speaks protocol " + std::to_string(clientProtocol) + ", this daemon " +
+                        std::to_string(kOldestProtocolVersion) + " to " + std::to_string(kProtocolVersion) + "; use programs of the same release",
                     "telehelmd");
     auto points = m_store->pointsStored();
     if (!points)
         return tl::unexpected(points.error());
     HelloInfo info;
-    info.protocol = kProtocolVersion;
+    info.protocol = commonProtocol(clientProtocol);
     info.program = std::string("telehelmd ") + kVersion;
     info.epoch = m_epoch;
     info.stateDir = m_options.stateDir.string();

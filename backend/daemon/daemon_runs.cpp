@@ -212,6 +212,7 @@ Result<void> Daemon::recover() {
                                       : "The daemon was restarted before the new attempt was made; ask again."});
             }
         for (AttemptInfo& attempt : entry.attempts) {
+            m_book.recovered(attempt.key, attempt.pointsStored);
             if (isLive(attempt.state) && m_supervisor->adopt(attempt.key, attempt.runDir)) {
                 spdlog::info("{}/{}: still running, taken up again", attempt.key.run, attempt.key.attempt);
                 entry.retry.launched(std::chrono::steady_clock::now());

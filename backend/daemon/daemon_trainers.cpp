@@ -48,6 +48,7 @@ Result<std::uint64_t> Daemon::onHello(const TrainerHello& hello) {
     auto stored = m_store->acknowledged(hello.key, hello.firstUnacked);
     if (!stored)
         return stored;
+    m_book.acked(hello.key, *stored);
     if (hello.firstUnacked > *stored + 1)
         tellMissing(hello.key, *stored + 1, hello.firstUnacked - 1);
     for (const Command& command : pending) // the trainer does each UUID once
@@ -78,13 +79,18 @@ Result<std::uint64_t> Daemon::onBatch(TelemetryBatch&& batch) {
 
 void Daemon::onCommit(std::vector<TelemetryBatch>&& batches, std::vector<store::IngestedBatch>&& done) {
     std::map<AttemptKey, std::uint64_t> acks;
-    for (std::size_t i = 0; i < batches.size(); ++i)
+    for (std::size_t i = 0; i < batches.size(); ++i) {
         acks[batches[i].key] = done[i].ack;
+        if (done[i].stored)
+            m_book.stored(batches[i], done[i].points);
+    }
     {
         const std::lock_guard lock(m_linkMutex);
-        for (const auto& [key, ack] : acks)
+        for (const auto& [key, ack] : acks) {
             if (m_link && ack > 0)
                 m_link->ack(key, ack);
+            m_book.acked(key, ack);
+        }
     }
     const std::lock_guard lock(m_mutex);
     for (std::size_t i = 0; i < batches.size(); ++i) {
@@ -133,6 +139,7 @@ void Daemon::onCommitted(TelemetryBatch&& batch, const store::IngestedBatch& don
 }
 
 void Daemon::onStoreTrouble(const std::optional<Error>& trouble) {
+    m_book.storeTrouble(trouble);
     if (trouble)
         spdlog::error("telemetry cannot be stored: {}. Trainers go on and keep their points", trouble->text());
     else
@@ -193,6 +200,8 @@ void Daemon::minderLoop() {
         std::this_thread::sleep_for(200ms);
         const std::lock_guard lock(m_mutex);
         mindRetries();
+        if (beat % 5 == 4) // once a second
+            m_live->beat();
         for (const HeartbeatWatch::Finding& finding : m_heartbeats.check(std::chrono::steady_clock::now())) {
             RunEntry* entry = findRun(finding.key.run);
             const AttemptInfo* attempt = entry ? entry->find(finding.key.attempt) : nullptr;

@@ -8,6 +8,7 @@
 
 #include "daemon/check_command.h"
 #include "daemon/daemon.h"
+#include "daemon/metrics_server.h"
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
 #include "telehelm/ipc/control_server.h"
@@ -22,6 +23,7 @@ struct Arguments {
     std::string stateDir = daemon::defaultStateDir().string();
     std::string control = "127.0.0.1:7443", live = "tcp://127.0.0.1:7444", link = "tcp://127.0.0.1:*";
     bool isControlGiven = false, isLiveGiven = false;
+    int metricsPort = -1; // none
 };
 
 int complain(const Error& error) {
@@ -58,6 +60,14 @@ int serve(const Arguments& arguments) {
                                 [&](const std::string& address) { return ipc::serveControl(**daemon, address); });
     if (!control)
         return complain(control.error());
+    std::unique_ptr<daemon::MetricsServer> metrics;
+    if (arguments.metricsPort >= 0) {
+        auto served = daemon::serveMetrics(arguments.metricsPort, [&] { return (*daemon)->status(); });
+        if (!served)
+            return complain(served.error());
+        metrics = std::move(*served);
+        spdlog::info("metrics: http://127.0.0.1:{}/metrics", metrics->port());
+    }
     const std::string host = arguments.control.substr(0, arguments.control.rfind(':'));
     const std::string address = host + ":" + std::to_string((*control)->port());
     if (auto written = daemon::writeDaemonCard(options.stateDir, {address, (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint(), (*daemon)->epoch()});
@@ -71,6 +81,7 @@ int serve(const Arguments& arguments) {
     spdlog::info(shutdown.value_or(false) ? "stops, with its jobs" : "stops; training jobs go on");
     if (shutdown.value_or(false))
         (*daemon)->stopAllJobs(60'000);
+    metrics.reset();
     control->reset();
     daemon::removeDaemonCard(options.stateDir);
     return 0;
@@ -85,6 +96,7 @@ int main(int argc, char** argv) {
                  "telehelmd");
     app.footer("Examples:\n  telehelmd                                   serve ~/.local/state/telehelm\n"
                "  telehelmd --state-dir /data/telehelm        keep everything elsewhere\n"
+               "  telehelmd --metrics-port 7446                counters for Prometheus at http://127.0.0.1:7446/metrics\n"
                "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)\n"
                "  telehelmd check                             is everything that was stored still there? (beside a daemon, too)\n"
                "  telehelmd check --repair                    make again what can be made again (the daemon must be stopped)\n"
@@ -94,6 +106,9 @@ int main(int argc, char** argv) {
     const auto* control = app.add_option("--control", arguments.control, "gRPC address HOST:PORT, loopback only; port 0: any")->capture_default_str();
     const auto* live = app.add_option("--live", arguments.live, "ZeroMQ endpoint of the live stream; port *: any")->capture_default_str();
     app.add_option("--link", arguments.link, "ZeroMQ endpoint for trainers; port *: any")->capture_default_str();
+    app.add_option("--metrics-port", arguments.metricsPort,
+                   "Serve the counters as OpenMetrics text at http://127.0.0.1:PORT/metrics; port 0: any (the log says which). Off unless given")
+        ->check(CLI::Range(0, 65535));
     bool isForeground = true;
     app.add_flag("--foreground", isForeground, "Stay in the foreground (always so; for scripts that say it)");
     daemon::CheckArguments check;

@@ -214,7 +214,7 @@ private:
 
 inline SessionLinks fakeLinks(FakeDaemon& daemon) {
     return {[&daemon](const std::string&) { return std::make_shared<FakeControl>(daemon); },
-            [&daemon](const std::string&) -> Result<std::unique_ptr<ipc::LiveSubscriber>> {
+            [&daemon](const std::string&, std::uint32_t) -> Result<std::unique_ptr<ipc::LiveSubscriber>> {
                 return std::make_unique<FakeSubscriber>(daemon);
             }};
 }

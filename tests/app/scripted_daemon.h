@@ -175,7 +175,7 @@ private:
 
 inline SessionLinks scriptedLinks(std::shared_ptr<ScriptedDaemon> daemon) {
     return {[daemon](const std::string&) { return daemon; },
-            [](const std::string&) -> Result<std::unique_ptr<ipc::LiveSubscriber>> { return std::unique_ptr<ipc::LiveSubscriber>(std::make_unique<SilentStream>()); }};
+            [](const std::string&, std::uint32_t) -> Result<std::unique_ptr<ipc::LiveSubscriber>> { return std::unique_ptr<ipc::LiveSubscriber>(std::make_unique<SilentStream>()); }};
 }
 
 /// Of about the size of the report's 52B run, so that pages can be laid beside the design.

@@ -219,7 +219,7 @@ private:
 
 inline SessionLinks linksTo(SwitchableBackend& backend) {
     return {[&backend](const std::string&) { return std::make_shared<SwitchableControl>(backend); },
-            [&backend](const std::string&) -> Result<std::unique_ptr<ipc::LiveSubscriber>> {
+            [&backend](const std::string&, std::uint32_t) -> Result<std::unique_ptr<ipc::LiveSubscriber>> {
                 return std::make_unique<SwitchableSubscriber>(backend);
             }};
 }

@@ -12,11 +12,13 @@
 #include <QJsonDocument>
 #include <QJsonObject>
 #include <QTemporaryDir>
+#include <QtEndian>
 #include <QTest>
 
 #include "ctl/cli.h"
 #include "ctl/format.h"
 #include "ctl/step_table.h"
+#include "ctl/tf_events.h"
 #include "telehelm/ipc/control_server.h"
 #include "telehelm/ipc/live.h"
 
@@ -142,6 +144,17 @@ public:
         return {};
     }
     Result<void> watch(const std::string&, const std::function<bool(WatchUpdate&&)>&) override { return {}; }
+    Result<DaemonStatus> status() override {
+        DaemonStatus status;
+        status.runs = {{"demo", 80, 79, 78, 77, 77, 1, nowUs() - 3'000'000}};
+        status.clients = {{"c", "telehelm 0.1.0", "bridge", "ops", 70, 7, 6, 1, 1, nowUs(), nowUs()}};
+        status.residentBytes = 50 << 20;
+        status.subscriptions = 2;
+        status.nowUs = nowUs();
+        if (isOld)
+            return ControlApi::status();
+        return status;
+    }
     Result<void> shutdown(bool stopJobs) override {
         stopped = stopJobs ? 2 : 1;
         return {};
@@ -154,6 +167,7 @@ public:
     Event noted;
     std::string epoch = "e1", liveEndpoint;
     bool refuse = false, failIt = false;
+    std::atomic<bool> isOld{false}; // of protocol 1
     int asked = 0, queries = 0;
     std::atomic<int> stopped{0};
 };
@@ -386,6 +400,10 @@ private slots:
             const std::lock_guard lock(m_daemon->mutex);
             m_daemon->run.attempts[0].state = AttemptState::Finished;
         }
+        News ended; // nothing asks by the clock: the end is news, too
+        ended.batch.key = {"demo", 1};
+        ended.attempt = m_daemon->run.attempts[0];
+        m_publisher->publish(ended);
         QTRY_VERIFY_WITH_TIMEOUT(done.load(), 30000);
         watcher.join();
         QCOMPARE(watched.code, 0);
@@ -411,6 +429,90 @@ private slots:
         QCOMPARE(watched.code, 1);
         QVERIFY(watched.err.contains("rank 1: signal 9"));
         QVERIFY2(watched.out.contains("step 20/100  loss 0.5"), qPrintable(watched.out));
+    }
+    void checksumsAreCastagnolis() {
+        QCOMPARE(ctl::crc32c("123456789"), 0xe3069283u);                     // RFC 3720, B.4 and the usual check value
+        QCOMPARE(ctl::crc32c(std::string(32, '\0')), 0x8a9136aau);
+    }
+
+    static QByteArray fileText(const QString& name) {
+        QFile file(name);
+        return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
+    }
+    void aRunIsExportedWhole() {
+        QTemporaryDir folder;
+        const std::string out = folder.path().toStdString();
+        const Outcome csv = ctl({"export", "demo", "--format", "csv", "--out", out});
+        QVERIFY2(csv.code == 0, qPrintable(csv.err));
+        QVERIFY2(csv.out.contains("demo.csv: 20 points of 1 series; the store holds 20"), qPrintable(csv.out));
+        const QList<QByteArray> rows = fileText(folder.filePath("demo.csv")).trimmed().split('\n');
+        QCOMPARE(rows.size(), 21);
+        QCOMPARE(rows[0], QByteArray("run,attempt,superseded,name,step,tokens,wall_us,value"));
+        QCOMPARE(rows[7], QByteArray("demo,1,0,train/loss,7,700,3500000,nan"));
+        QCOMPARE(rows[8], QByteArray("demo,1,0,train/loss,8,800,4000000,1.25"));
+        QVERIFY(!QFile::exists(folder.filePath("demo.csv.part")));
+
+        const Outcome jsonl = ctl({"export", "demo", "--format", "jsonl", "--out", out + "/all.jsonl", "--series", "train/*", "--attempts", "all"});
+        QVERIFY2(jsonl.code == 0, qPrintable(jsonl.err));
+        QStringList types;
+        for (const QByteArray& line : fileText(folder.filePath("all.jsonl")).trimmed().split('\n'))
+            types << json(QString::fromUtf8(line)).object()["type"].toString();
+        QCOMPARE(types.count("point"), 20);
+        QCOMPARE(types.count("event"), 3);
+        QCOMPARE(types.first(), QString("run"));
+        QCOMPARE(types.last(), QString("end"));
+
+        const Outcome again = ctl({"export", "demo", "--format", "csv", "--out", out});
+        QVERIFY2(again.code == 4 && again.err.contains("demo.csv") && again.err.contains("exists already"), qPrintable(again.err));
+        const Outcome none = ctl({"export", "demo", "--format", "csv", "--out", out + "/x.csv", "--series", "nope*"});
+        QVERIFY2(none.code == 5 && !QFile::exists(folder.filePath("x.csv")), qPrintable(none.err));
+        const Outcome nowhere = ctl({"export", "demo", "--format", "csv", "--out", "/proc/nowhere/x.csv"});
+        QVERIFY2(nowhere.code != 0 && nowhere.err.contains("/proc/nowhere"), qPrintable(nowhere.err));
+    }
+    void anExportThatIsShortIsNotKept() {
+        QTemporaryDir folder;
+        m_daemon->run.attempts[0].step = 19; // 20 points are said to be stored
+        const Outcome cut = ctl({"export", "demo", "--format", "csv", "--out", folder.path().toStdString()});
+        QVERIFY2(cut.code == 1 && cut.err.contains("gave 19 points, the store holds 20"), qPrintable(cut.err));
+        QVERIFY(QDir(folder.path()).isEmpty());
+    }
+    // length | masked CRC of it | Event | masked CRC of it; the whole by TensorBoard's loader: tst_export.
+    void eventFilesAreFramed() {
+        QTemporaryDir folder;
+        QCOMPARE(ctl({"export", "demo", "--format", "tfevents", "--out", folder.path().toStdString()}).code, 0);
+        const QDir attempt(folder.filePath("demo/attempt-1"));
+        const QStringList files = attempt.entryList({"events.out.tfevents.*"});
+        QCOMPARE(files.size(), 1);
+        const QByteArray bytes = fileText(attempt.filePath(files[0]));
+        const auto word = [&](qsizetype at) { return qFromLittleEndian<quint32>(bytes.constData() + at); };
+        const auto masked = [&](qsizetype at, qsizetype size) {
+            const std::uint32_t crc = ctl::crc32c(std::string_view(bytes.constData() + at, static_cast<std::size_t>(size)));
+            return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
+        };
+        int records = 0;
+        for (qsizetype at = 0; at < bytes.size(); ++records) {
+            const auto length = static_cast<qsizetype>(word(at));
+            QCOMPARE(word(at + 4), 0u);
+            QCOMPARE(word(at + 8), masked(at, 8));
+            QCOMPARE(word(at + 12 + length), masked(at + 12, length));
+            at += 16 + length;
+        }
+        QCOMPARE(records, 21); // the version, then the points
+        QVERIFY(bytes.contains("brain.Event:2") && bytes.count("scalars") == 1);
+    }
+
+    void statusTellsWherePointsAre() {
+        const Outcome text = ctl({"status"});
+        QCOMPARE(text.code, 0);
+        for (const char* word : {"EMITTED", "80", "79", "77 of 77", "3 s", "telehelm 0.1.0 on bridge", "2 subscriptions", "50 MiB"})
+            QVERIFY2(text.out.contains(word), qPrintable(text.out));
+        const QJsonObject all = json(ctl({"status", "--json"}).out).object();
+        const QJsonObject run = all["run_counters"].toArray()[0].toObject(), client = all["clients"].toArray()[0].toObject();
+        QVERIFY(run["emitted"].toInt() == 80 && run["stored"].toInt() == 79 && run["acked"].toInt() == 78 && run["published"].toInt() == 77);
+        QVERIFY(run["lost"].toInt() == 1 && client["received"].toInt() == 70 && client["repaired"].toInt() == 6 && client["lost"].toInt() == 1);
+        m_daemon->isOld = true;
+        const Outcome old = ctl({"status"});
+        QVERIFY2(old.code == 0 && old.out.contains("older release") && old.out.contains("runs      1"), qPrintable(old.out + old.err));
     }
     void watchMayLeaveEarly() {
         const Outcome watched = ctl({"watch", "demo", "--steps", "3"});

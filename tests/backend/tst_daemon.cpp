@@ -241,6 +241,7 @@ private slots:
     void damagedCheckpointsAreNamed();
     void daemonRestartLosesNothing();
     void aLeftSpoolIsRead();
+    void countersTellWherePointsAre();
     void newsAndWatchersHear();
     void notesAndUnknownRuns();
     void onlyOneDaemonPerFolder();
@@ -275,7 +276,9 @@ void TestDaemon::startsAndTells() {
     QCOMPARE(after.domains[0].tokensSeen, std::int64_t{800});
     QCOMPARE(after.domains[1].tokensSeen, std::int64_t{2400});
     QCOMPARE(must(place.daemon->hello(kProtocolVersion, "test")).pointsStored, std::uint64_t{120});
-    QVERIFY(!place.daemon->hello(kProtocolVersion + 1, "test"));
+    QVERIFY(!place.daemon->hello(kOldestProtocolVersion - 1, "test"));
+    QCOMPARE(must(place.daemon->hello(kProtocolVersion - 1, "older")).protocol, kProtocolVersion - 1);
+    QCOMPARE(must(place.daemon->hello(kProtocolVersion + 1, "newer")).protocol, kProtocolVersion);
 }
 
 void TestDaemon::refusesBadStarts() {
@@ -615,6 +618,38 @@ void TestDaemon::aLeftSpoolIsRead() {
     QCOMPARE(place.stored(1, 1000), std::uint64_t{1000}); // and not twice
 }
 
+void TestDaemon::countersTellWherePointsAre() {
+    Place place;
+    must(place.daemon->startRun(place.request()));
+    const auto counters = [&] { return must(place.daemon->status()).runs.at(0); };
+    {
+        FakeTrainer trainer(place);
+        trainer.steps(100); // 100 of the loss, 20 of the mixture
+        QVERIFY(QTest::qWaitFor([&] { return counters().stored == 120; }, kPatience));
+        const RunCounters run = counters();
+        QCOMPARE(run.run, std::string("r"));
+        QCOMPARE(run.emitted, std::uint64_t{120});
+        QCOMPARE(run.acked, std::uint64_t{120});
+        QCOMPARE(run.published, std::uint64_t{120});
+        QCOMPARE(run.storedSinceStart, std::uint64_t{120});
+        QCOMPARE(run.lost, std::uint64_t{0});
+        QVERIFY(run.newestUs > 0);
+    }
+    ClientCounters client{"c-1", "test", "here", "me", 90, 10, 10, 0, 1, 5, 0};
+    must(place.daemon->report(client));
+    must(place.daemon->report(client)); // again: the same client
+    QVERIFY(!place.daemon->report({}));
+    const DaemonStatus status = must(place.daemon->status());
+    QCOMPARE(status.clients.size(), std::size_t{1});
+    QVERIFY(status.clients[0].reportedUs > 0 && status.clients[0].repaired == 10);
+    QVERIFY(status.residentBytes > 1'000'000 && status.storeBytes > 0 && status.storeTrouble.empty());
+    QCOMPARE(status.daemon.pointsStored, std::uint64_t{120});
+    place.close();
+    place.open();
+    const RunCounters after = counters();
+    QVERIFY(after.stored == 120 && after.acked == 120 && after.published == 0 && after.storedSinceStart == 0);
+}
+
 void TestDaemon::newsAndWatchersHear() {
     Place place;
     must(place.daemon->startRun(place.request()));
@@ -636,6 +671,8 @@ void TestDaemon::newsAndWatchersHear() {
     QVERIFY(QTest::qWaitFor([&] {
         trainer.steps(1);
         while (auto news = must(subscriber->receive(5))) {
+            if (news->beat)
+                continue;
             points += pointCount(news->batch);
             hasState = hasState || (news->attempt && news->attempt->state == AttemptState::Running);
             isContiguous = isContiguous && (last == 0 || news->news == last + 1);

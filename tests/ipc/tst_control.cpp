@@ -18,8 +18,10 @@ namespace {
 class FakeApi : public ControlApi {
 public:
     Result<HelloInfo> hello(std::uint32_t clientProtocol, const std::string& clientProgram) override {
+        if (onlyProtocol != 0 && clientProtocol != onlyProtocol)
+            return fail(ErrorCode::VersionMismatch, "this daemon speaks protocol 1", "telehelmd");
         HelloInfo info;
-        info.protocol = answerProtocol != 0 ? answerProtocol : clientProtocol;
+        info.protocol = answerProtocol != 0 ? answerProtocol : commonProtocol(clientProtocol);
         info.program = clientProgram;
         info.epoch = "epoch";
         return info;
@@ -129,6 +131,18 @@ public:
         run.run = name;
         return run;
     }
+    Result<DaemonStatus> status() override {
+        const std::lock_guard lock(mutex);
+        return statusAnswer;
+    }
+    Result<void> report(const ClientCounters& client) override {
+        const std::lock_guard lock(mutex);
+        statusAnswer.clients = {client};
+        return {};
+    }
+    std::mutex mutex;
+    DaemonStatus statusAnswer; // guarded by mutex
+    std::atomic<std::uint32_t> onlyProtocol{0}; // other numbers are refused
     std::uint32_t answerProtocol = 0;
     std::atomic<int> delayMs{0}, watching{0}, stopped{0}, segmentsMade{0};
     std::atomic<bool> silent{false}, endWatch{false};
@@ -205,13 +219,45 @@ private slots:
     }
 
     void versionsMustMatch() {
-        const auto old = m_client->hello(kProtocolVersion + 1, "telehelm 9");
+        const auto old = m_client->hello(kOldestProtocolVersion - 1, "telehelm 0");
         QVERIFY(!old && old.error().code == ErrorCode::VersionMismatch);
-        QVERIFY(old.error().text().find("telehelm 9") != std::string::npos);
+        QVERIFY(old.error().text().find("telehelm 0") != std::string::npos);
         m_api.answerProtocol = 7;
         const auto odd = m_client->hello(kProtocolVersion, "telehelm");
         m_api.answerProtocol = 0;
         QVERIFY(!odd && odd.error().code == ErrorCode::VersionMismatch);
+    }
+
+    void thePreviousVersionIsServed() {
+        QCOMPARE(m_client->hello(kProtocolVersion - 1, "older").value().protocol, kProtocolVersion - 1);
+        QCOMPARE(m_client->hello(kProtocolVersion + 1, "newer").value().protocol, kProtocolVersion);
+    }
+
+    // A daemon of protocol 1 refused every other number; it must be spoken to in its own.
+    void aDaemonOfThePreviousVersionIsAskedAgain() {
+        m_api.onlyProtocol = kProtocolVersion - 1;
+        const auto answer = m_client->hello(kProtocolVersion, "telehelm");
+        m_api.onlyProtocol = 0;
+        QVERIFY2(answer.has_value(), answer ? "" : answer.error().text().c_str());
+        QCOMPARE(answer->protocol, kProtocolVersion - 1);
+    }
+
+    void countersGoThrough() {
+        ClientCounters client{"id", "telehelm 0.1.0", "bridge", "ops", 100, 7, 6, 1, 2, 1'700'000'000'000'000, 5};
+        QVERIFY(m_client->report(client).has_value());
+        m_api.statusAnswer.runs = {{"demo", 10, 9, 8, 7, 7, 1, 123}};
+        m_api.statusAnswer.subscriptions = 3;
+        m_api.statusAnswer.messagesPublished = 4;
+        m_api.statusAnswer.badFrames = 5;
+        m_api.statusAnswer.residentBytes = 6;
+        m_api.statusAnswer.storeBytes = 7;
+        m_api.statusAnswer.storeTrouble = "disk full";
+        m_api.statusAnswer.nowUs = 8;
+        const DaemonStatus status = m_client->status().value();
+        QVERIFY(status.clients == std::vector<ClientCounters>{client});
+        QVERIFY(status.runs == m_api.statusAnswer.runs);
+        QVERIFY(status.subscriptions == 3 && status.messagesPublished == 4 && status.badFrames == 5 && status.residentBytes == 6);
+        QVERIFY(status.storeBytes == 7 && status.storeTrouble == "disk full" && status.nowUs == 8);
     }
 
     void longSegmentsComeWhole() {

@@ -374,7 +374,7 @@ private slots:
         stranger.send({kLinkTag, "B", "\xff\xff"});      // no hello before
         stranger.send({kLinkTag, "", ""});
         v1::TrainerHello hello;
-        hello.set_protocol(kProtocolVersion);
+        hello.set_protocol(kLinkVersion);
         hello.mutable_key()->set_run("other");
         hello.mutable_key()->set_attempt(1);
         stranger.send({kLinkTag, "H", hello.SerializeAsString()});

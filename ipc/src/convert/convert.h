@@ -45,6 +45,12 @@ void toWire(const CheckpointInfo& from, v1::CheckpointInfo& to);
 [[nodiscard]] Result<void> fromWire(const v1::CheckpointInfo& from, CheckpointInfo& to);
 
 // control.proto
+void toWire(const RunCounters& from, v1::RunCounters& to);
+[[nodiscard]] Result<void> fromWire(const v1::RunCounters& from, RunCounters& to);
+void toWire(const ClientCounters& from, v1::ClientCounters& to);
+[[nodiscard]] Result<void> fromWire(const v1::ClientCounters& from, ClientCounters& to);
+void toWire(const DaemonStatus& from, v1::StatusReply& to);
+[[nodiscard]] Result<void> fromWire(const v1::StatusReply& from, DaemonStatus& to);
 void toWire(const HelloInfo& from, v1::HelloInfo& to);
 [[nodiscard]] Result<void> fromWire(const v1::HelloInfo& from, HelloInfo& to);
 void toWire(const StartRequest& from, v1::StartRunRequest& to);

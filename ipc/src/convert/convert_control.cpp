@@ -98,10 +98,16 @@ void toWire(const News& from, v1::News& to) {
         toWire(*from.attempt, *to.mutable_attempt());
     if (from.command)
         toWire(*from.command, *to.mutable_command());
+    to.set_points_before(from.pointsBefore);
+    to.set_counted_after(from.countedAfter);
+    to.set_beat(from.beat);
 }
 
 Result<void> fromWire(const v1::News& from, News& to) {
     to = {};
+    to.pointsBefore = from.points_before();
+    to.countedAfter = from.counted_after();
+    to.beat = from.beat();
     to.epoch = from.epoch();
     to.news = from.news();
     to.publishedUs = from.published_us();
@@ -115,7 +121,7 @@ Result<void> fromWire(const v1::News& from, News& to) {
 
 void toWire(const TrainerHello& from, v1::TrainerHello& to) {
     toWire(from.key, *to.mutable_key());
-    to.set_protocol(kProtocolVersion);
+    to.set_protocol(kLinkVersion);
     to.set_pid(from.pid);
     to.set_ranks(from.ranks);
     to.set_host(mendUtf8(from.host));

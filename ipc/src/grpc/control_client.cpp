@@ -31,18 +31,13 @@ public:
         : m_address(address), m_timeoutMs(timeoutMs), m_stub(v1::Control::NewStub(makeChannel(address))) {}
 
     Result<HelloInfo> hello(std::uint32_t clientProtocol, const std::string& clientProgram) override {
-        v1::HelloRequest request;
-        request.set_protocol(clientProtocol);
-        request.set_program(mendUtf8(clientProgram));
-        return callFor<HelloInfo, v1::HelloInfo>(&v1::Control::Stub::Hello, request)
-            .and_then([&](HelloInfo info) -> Result<HelloInfo> {
-                if (info.protocol != clientProtocol)
-                    return fail(ErrorCode::VersionMismatch,
-                                info.program + " speaks protocol " + std::to_string(info.protocol) + ", this program speaks protocol " +
-                                    std::to_string(clientProtocol) + "; use programs of the same Telehelm release",
-                                m_address);
-                return info;
-            });
+        // A daemon that knows no newer number than its own refuses ours; then it is asked in its own.
+        auto info = helloIn(clientProtocol, clientProgram);
+        const auto isRefused = [](const auto& answer) { return !answer && answer.error().code == ErrorCode::VersionMismatch; };
+        for (std::uint32_t older = clientProtocol; isRefused(info) && older > kOldestProtocolVersion;)
+            if (auto again = helloIn(--older, clientProgram); !isRefused(again))
+                return again;
+        return info;
     }
     Result<std::vector<RunInfo>> listRuns() override {
         return callForAll<RunInfo, v1::ListRunsReply>(&v1::Control::Stub::ListRuns, v1::ListRunsRequest(),
@@ -113,7 +108,32 @@ public:
         return call<v1::ShutdownReply>(&v1::Control::Stub::Shutdown, request).map([](const auto&) {});
     }
 
+    Result<DaemonStatus> status() override {
+        return callFor<DaemonStatus, v1::StatusReply>(&v1::Control::Stub::Status, v1::StatusRequest());
+    }
+    Result<void> report(const ClientCounters& client) override {
+        v1::ClientCounters request;
+        toWire(client, request);
+        return call<v1::ReportReply>(&v1::Control::Stub::Report, request).map([](const auto&) {});
+    }
+
 private:
+    Result<HelloInfo> helloIn(std::uint32_t protocol, const std::string& program) {
+        v1::HelloRequest request;
+        request.set_protocol(protocol);
+        request.set_program(mendUtf8(program));
+        return callFor<HelloInfo, v1::HelloInfo>(&v1::Control::Stub::Hello, request)
+            .and_then([&](HelloInfo info) -> Result<HelloInfo> {
+                if (info.protocol > protocol || commonProtocol(info.protocol) == 0)
+                    return fail(ErrorCode::VersionMismatch,
+                                info.program + " speaks protocol " + std::to_string(info.protocol) + ", this program protocol " +
+                                    std::to_string(kOldestProtocolVersion) + " to " + std::to_string(protocol) +
+                                    "; use programs of the same Telehelm release",
+                                m_address);
+                return info;
+            });
+    }
+
     template <typename Reply, typename Request>
     Result<Reply> call(grpc::Status (v1::Control::Stub::*method)(grpc::ClientContext*, const Request&, Reply*),
                        const Request& request) {

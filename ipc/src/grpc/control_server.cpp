@@ -42,11 +42,11 @@ public:
     ControlService(ControlApi& api, const std::atomic<bool>& stopping) : m_api(api), m_stopping(stopping) {}
 
     grpc::Status Hello(grpc::ServerContext*, const v1::HelloRequest* request, v1::HelloInfo* reply) override {
-        if (request->protocol() != kProtocolVersion)
+        if (commonProtocol(request->protocol()) == 0)
             return toStatus({ErrorCode::VersionMismatch,
-                             "this daemon speaks protocol " + std::to_string(kProtocolVersion) + ", " + request->program() +
-                                 " speaks protocol " + std::to_string(request->protocol()) +
-                                 "; use programs of the same Telehelm release",
+                             "this daemon speaks protocol " + std::to_string(kOldestProtocolVersion) + " to " +
+                                 std::to_string(kProtocolVersion) + ", " + request->program() + " speaks protocol " +
+                                 std::to_string(request->protocol()) + "; use programs of the same Telehelm release",
                              "telehelmd"});
         return answer(m_api.hello(request->protocol(), request->program()), *reply);
     }
@@ -112,6 +112,15 @@ public:
             toWire(update, wire);
             return writer->Write(wire);
         }));
+    }
+    grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*, v1::StatusReply* reply) override {
+        return answer(m_api.status(), *reply);
+    }
+    grpc::Status Report(grpc::ServerContext*, const v1::ClientCounters* request, v1::ReportReply*) override {
+        ClientCounters client;
+        if (auto ok = fromWire(*request, client); !ok)
+            return toStatus(ok.error());
+        return statusOf(m_api.report(client));
     }
     grpc::Status Shutdown(grpc::ServerContext*, const v1::ShutdownRequest* request, v1::ShutdownReply*) override {
         return statusOf(m_api.shutdown(request->stop_jobs()));

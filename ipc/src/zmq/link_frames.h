@@ -6,7 +6,7 @@
 
 namespace telehelm::ipc {
 
-inline constexpr std::string_view kLinkTag = "telehelm/1"; // the number is kProtocolVersion
+inline constexpr std::string_view kLinkTag = "telehelm/1"; // the number is kLinkVersion
 
 enum class FrameKind : char {
     Hello = 'H',   // trainer → daemon

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <map>
 #include <mutex>
 
 #include <zmq.h>
 
 #include "convert/convert.h"
 #include "telehelm/ipc/live.h"
-#include "zmq/live_frames.h"
+#include "zmq/live_streams.h"
 #include "zmq/socket.h"
 
 namespace telehelm::ipc {
 namespace {
 
-// Messages that may wait for one subscriber; beyond it that subscriber loses news and sees a hole in the numbers.
-constexpr int kHighWaterMark = 8192;
+// Messages that may wait for one subscriber; beyond it that subscriber loses news and sees a hole in the numbers. At most some
+// 10 kB each, and shared by all subscribers of a topic.
+constexpr int kHighWaterMark = 2048;
 
 class ZmqLivePublisher final : public LivePublisher {
 public:
@@ -26,17 +26,21 @@ public:
 
     void publish(News news) override {
         const std::lock_guard lock(m_mutex);
-        // XPUB hands subscriptions to its owner; they are of no interest, but unread ones would pile up.
-        std::vector<std::string> subscriptions;
-        while (m_socket.receive(subscriptions)) {
-        }
-        const std::string& run = runOf(news);
+        takeSubscriptions();
         news.epoch = m_epoch;
-        news.news = ++m_numbers[run];
         news.publishedUs = nowUs();
         v1::News wire;
         toWire(news, wire);
-        m_socket.send({liveTopic(run), wire.SerializeAsString(), littleEndian(news.news)});
+        m_streams.publish(runOf(news), wire, pointCount(news.batch), LiveStreams::Clock::now(), m_send);
+    }
+    void beat() override {
+        const std::lock_guard lock(m_mutex);
+        takeSubscriptions();
+        m_streams.beat(m_epoch, nowUs(), LiveStreams::Clock::now(), m_send);
+    }
+    [[nodiscard]] LiveCounters counters() const override {
+        const std::lock_guard lock(m_mutex);
+        return {m_streams.subscriptions(), m_messages, m_streams.points()};
     }
     [[nodiscard]] std::string endpoint() const override { return m_endpoint; }
 
@@ -49,15 +53,25 @@ private:
             return news.command->key.run;
         return news.batch.key.run;
     }
+    void takeSubscriptions() {
+        std::vector<std::string> message;
+        while (m_socket.receive(message))
+            m_streams.take(message.front(), LiveStreams::Clock::now());
+    }
 
     // constant after bind()
     const std::string m_epoch;
     std::string m_endpoint;
     // guarded by m_mutex
-    std::mutex m_mutex;
+    mutable std::mutex m_mutex;
     ZmqContext m_context;
     ZmqSocket m_socket;
-    std::map<std::string, std::uint64_t> m_numbers; // newest news number per run
+    LiveStreams m_streams;
+    std::uint64_t m_messages = 0;
+    const LiveStreams::Send m_send = [this](const std::string& topic, const std::string& body, std::uint64_t number) {
+        m_socket.send({topic, body, littleEndian(number)});
+        ++m_messages;
+    };
 };
 
 } // namespace

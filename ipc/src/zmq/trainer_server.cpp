@@ -169,8 +169,8 @@ void ZmqTrainerLinkServer::handle(const std::vector<std::string>& frames) {
 void ZmqTrainerLinkServer::onHello(const std::string& identity, const v1::TrainerHello& wire) {
     TrainerHello hello;
     fromWire(wire, hello);
-    if (wire.protocol() != kProtocolVersion)
-        return refuse(identity, "this daemon speaks protocol " + std::to_string(kProtocolVersion) + ", the trainer protocol " +
+    if (wire.protocol() != kLinkVersion)
+        return refuse(identity, "this daemon speaks link version " + std::to_string(kLinkVersion) + ", the trainer version " +
                                     std::to_string(wire.protocol()) + "; use programs of the same Telehelm release");
     {
         // Connected already now, so that the handler may send commands from within onHello().

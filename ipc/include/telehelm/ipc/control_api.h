@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "telehelm/ipc/result.h"
+#include "telehelm/ipc/status.h"
 #include "telehelm/ipc/types.h"
 
 namespace telehelm::ipc {
@@ -46,7 +47,7 @@ class ControlApi {
 public:
     virtual ~ControlApi() = default;
 
-    /// First call of every client; refuses a protocol version that it cannot serve.
+    /// First call of every client, with the newest protocol that it speaks; the answer says which one both speak.
     virtual Result<HelloInfo> hello(std::uint32_t clientProtocol, const std::string& clientProgram) = 0;
 
     virtual Result<std::vector<RunInfo>> listRuns() = 0;
@@ -77,6 +78,11 @@ public:
     /// Sends the present state of every run, then each change, until `sink` returns false or the peer is gone.
     /// `sink` is called at least every 2 s (with an empty update) so that it can say stop.
     virtual Result<void> watch(const std::string& run, const std::function<bool(WatchUpdate&&)>& sink) = 0;
+
+    /// Counters of the daemon, of each run and of the clients that report theirs. Peers of protocol 1 have neither call.
+    virtual Result<DaemonStatus> status() { return fail(ErrorCode::VersionMismatch, "this daemon does not tell its counters"); }
+    /// What a client received and repaired; every few seconds.
+    virtual Result<void> report(const ClientCounters& /*client*/) { return {}; }
 
     /// Stops the daemon. Training jobs go on unless `stopJobs`.
     virtual Result<void> shutdown(bool stopJobs) = 0;

@@ -11,8 +11,15 @@
 
 namespace telehelm::ipc {
 
-/// Bumped when a peer of the previous number could misread us.
-inline constexpr std::uint32_t kProtocolVersion = 1;
+/// Of control and live stream. Rises when a peer of the previous number could misread us; that one is still served (README.md, "Versions").
+inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kOldestProtocolVersion = 1;
+/// The number both speak, which is the lower one; 0: none.
+[[nodiscard]] constexpr std::uint32_t commonProtocol(std::uint32_t peers) {
+    return peers < kOldestProtocolVersion ? 0 : peers < kProtocolVersion ? peers : kProtocolVersion;
+}
+/// Of the trainer link, which counts by itself: trainers are written by others.
+inline constexpr std::uint32_t kLinkVersion = 1;
 
 /// One launch of a run: attempts of a run count from 1. Text form "run/attempt".
 struct AttemptKey {
@@ -331,15 +338,18 @@ struct LineageInfo {
 
 // ---------------------------------------------------------------- news
 
-/// One frame of the live stream: what a daemon has just stored. Per daemon start (`epoch`) and run, `news` counts
-/// 1, 2, 3, …: a hole means that something was missed and must be fetched from the truth.
+/// One frame of the live stream: what a daemon has just stored. Per daemon start (`epoch`), subscription and run, `news`
+/// rises by 1: a hole means that something was missed and must be fetched from the truth (news_ledger.h tells).
 struct News {
     std::string epoch;
     std::uint64_t news = 0;
     std::int64_t publishedUs = 0;
-    TelemetryBatch batch;
+    TelemetryBatch batch;               // the subscription's series alone
     std::optional<AttemptInfo> attempt; // when its state changed (configToml left out)
     std::optional<Command> command;     // when its state changed
+    std::uint64_t pointsBefore = 0;     // on this subscription and run before this message, since number `countedAfter`
+    std::uint64_t countedAfter = 0;
+    bool beat = false;                  // no news: tells the newest number to those who missed the last of them
 };
 
 struct HelloInfo {
