@@ -81,7 +81,7 @@ private:
     Result<void> list(const ipc::AttemptKey& key, std::map<Key, Count>& to) {
         const auto& globs = m_arguments.series;
         const ipc::SeriesFilter filter(globs);
-        auto all = m_api.listSeries(key, globs.size() == 1 ? globs.front() : "");
+        auto all = ipc::listAllSeries(m_api, key, globs.size() == 1 ? globs.front() : "");
         if (!all)
             return tl::unexpected(all.error());
         for (const ipc::SeriesInfo& s : *all)

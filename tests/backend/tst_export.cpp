@@ -50,7 +50,7 @@ public:
         info.attempts = must(m_store.attempts(run));
         return info;
     }
-    Result<std::vector<SeriesInfo>> listSeries(const AttemptKey& key, const std::string& glob) override { return m_store.listSeries(key, glob); }
+    Result<SeriesPage> listSeries(const SeriesListQuery& query) override { return m_store.listSeries(query); }
     Result<void> querySeries(const SeriesQuery& query, const std::function<bool(SeriesSegment&&)>& sink) override {
         std::size_t points = 0;
         return m_store.querySeries(query, [&](SeriesSegment&& segment) {
@@ -59,6 +59,7 @@ public:
             return sink(std::move(segment));
         });
     }
+    Result<LineageInfo> lineage(const std::string&) override { return none(); }
     Result<std::vector<Event>> listEvents(const EventQuery& query) override { return m_store.events(query); }
     Result<std::vector<Command>> listCommands(const CommandQuery& query) override { return m_store.commands(query); }
     Result<std::vector<RunInfo>> listRuns() override { return std::vector<RunInfo>(); }
