@@ -138,7 +138,7 @@ private slots:
         parallel("no layer", "pipeline = 2\nlayers = [2, 0]",
                  "t.toml:22: [parallel] layers: 0 is out of range; must be a list of whole numbers from 1 to 10000, as in [8, 8]");
         row("fault's phase", "[data]", "[faults]\ndie_step = 3\ndie_phase = \"lunch\"\n[data]",
-            "t.toml:22: [faults] die_phase: \"lunch\" is not one of forward|backward|reduce|optimizer|gather|checkpoint");
+            "t.toml:22: [faults] die_phase: \"lunch\" is not one of data|forward|backward|reduce|optimizer|gather|checkpoint|comm_tensor|comm_data|comm_pipeline");
         row("fault's rank", "[data]", "[faults]\nhang_step = 3\nhang_rank = 1\n[data]",
             "t.toml:22: [faults] hang_rank: 1 is not among the mesh's 1 ranks, which count from 0");
         row("fault's layer", "[data]", "[faults]\nnan_step = 3\nnan_layer = 2\n[data]",
