@@ -133,7 +133,7 @@ struct FaultsConfig {
     std::int64_t slowFrom = 1, slowSteps = 0;         // 0 steps: to the end
     std::int64_t dieStep = 0;
     std::int32_t dieRank = 0;
-    std::string diePhase = "forward";                 // "forward|backward|reduce|optimizer|gather|checkpoint"
+    std::string diePhase = "forward";                 // of a step, or "comm_<axis>": config_schema.cpp lists them
     std::string dieHow = "exit";                      // "exit" | "signal"
     std::int64_t hangStep = 0;
     std::int32_t hangRank = 0;

@@ -61,7 +61,7 @@ inline constexpr const char* kStepMs = "perf/step_ms";
 inline constexpr const char* kValidLoss = "valid/loss";           // mixture-weighted; per domain "valid/loss/<domain>"
 inline constexpr const char* kBpb = "bpb";                        // mixture-weighted; per domain "bpb/<domain>"
 inline constexpr const char* kSkippedSteps = "train/skipped_steps";
-// "mixture/<domain>/target", "mixture/<domain>/actual" (both 0..1), "rank/<r>/step_ms", "rank/<r>/memory_bytes"
+// "mixture/<domain>/{target,actual}" (0..1), "rank/<r>/step_ms" (own work), "rank/<r>/memory_bytes", … (backend/train/README.md)
 } // namespace series
 
 // ---------------------------------------------------------------- events and commands
