@@ -7,7 +7,7 @@ target_compile_definitions(telehelm_trainer_rig PUBLIC QT_NO_EMIT)
 
 telehelm_test(tst_train_commands LINK telehelm_trainer_rig)
 telehelm_test(tst_checkpoint LINK telehelm_trainer_rig)
-telehelm_test(tst_train_step LINK telehelm_trainer_rig)
+telehelm_test(tst_train_step LINK telehelm_trainer_rig telehelm_test_support)
 telehelm_test(tst_faults LINK telehelm_trainer_rig)
 foreach(subject train_ranks mesh_ranks)
   telehelm_test(tst_${subject} SOURCES rank_rig.cpp LINK telehelm_trainer_rig TIMEOUT 240)

@@ -8,8 +8,7 @@
 #include <new>
 #include <thread>
 
-#include <QProcess>
-#include <QStandardPaths>
+#include "mpirun_self.h"
 
 #include "comm/mpi_world.h"
 #include "parallel/plan.h"
@@ -301,14 +300,12 @@ private slots:
     }
     void norUnderMpi() {
         QFETCH(int, ranks);
-        if (QStandardPaths::findExecutable("mpirun").isEmpty()) {
+        if (!tests::hasMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
-        QProcess job;
-        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none",
-                             QCoreApplication::applicationFilePath()});
-        QVERIFY(job.waitForFinished(60'000));
-        QVERIFY2(job.exitCode() == 0, job.readAllStandardError().constData());
+        const tests::MpiJob job = tests::mpirunSelf(ranks);
+        QVERIFY(job.ended);
+        QVERIFY2(job.exitCode == 0, job.errors.constData());
     }
 
     /// tele_flm_52b.toml with every size shrunk, its mesh of tensor 4 × pipeline 2 kept and data 112 made 2; and other meshes.

@@ -6,8 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include <QProcess>
-#include <QStandardPaths>
+#include "mpirun_self.h"
 
 #include "comm/mpi_world.h"
 #include "trainer_rig.h"
@@ -167,14 +166,12 @@ private slots:
     }
     void onRanks() {
         QFETCH(int, ranks);
-        if (QStandardPaths::findExecutable("mpirun").isEmpty()) {
+        if (!tests::hasMpirun()) {
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
         }
-        QProcess job;
-        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none",
-                             QCoreApplication::applicationFilePath()});
-        QVERIFY(job.waitForFinished(60'000));
-        QVERIFY2(job.exitCode() == 0, job.readAllStandardError().constData());
+        const tests::MpiJob job = tests::mpirunSelf(ranks);
+        QVERIFY(job.ended);
+        QVERIFY2(job.exitCode == 0, job.errors.constData());
     }
 };
 
