@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The staged adapter on a device that the test plays itself.
-telehelm_test(tst_staged SOURCES device_comm_checks.cpp deferred_runtime.cpp LINK telehelm_comm_staged)
+telehelm_test(tst_staged SOURCES device_comm_checks.cpp deferred_runtime.cpp LINK telehelm_comm_staged telehelm_test_support)
 # NCCL's adapter against an NCCL and a CUDA runtime that can be made to fail: only where the real headers are.
 if(TELEHELM_HAS_NCCL)
   find_package(CUDAToolkit QUIET)

@@ -3,8 +3,7 @@
 // runs this program again.
 #include <QtTest>
 
-#include <QProcess>
-#include <QStandardPaths>
+#include "mpirun_self.h"
 
 #include "comm/mpi_world.h"
 #include "device_comm_checks.h"
@@ -63,14 +62,12 @@ private slots:
     }
     void underMpirun() {
         QFETCH(int, ranks);
-        if (QStandardPaths::findExecutable("mpirun").isEmpty())
+        if (!telehelm::tests::hasMpirun())
             QSKIP("mpirun (Debian package openmpi-bin) is missing");
-        QProcess job;
-        job.start("mpirun", {"-np", QString::number(ranks), "--oversubscribe", "--bind-to", "none",
-                             QCoreApplication::applicationFilePath()});
-        QVERIFY(job.waitForFinished(60'000));
-        QVERIFY2(job.exitCode() == 0, job.readAllStandardError().constData());
-        QVERIFY(job.readAllStandardOutput().contains("all ranks passed"));
+        const telehelm::tests::MpiJob job = telehelm::tests::mpirunSelf(ranks);
+        QVERIFY(job.ended);
+        QVERIFY2(job.exitCode == 0, job.errors.constData());
+        QVERIFY(job.output.contains("all ranks passed"));
     }
 };
 
