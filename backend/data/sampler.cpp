@@ -16,10 +16,11 @@ namespace telehelm::data {
 namespace {
 
 constexpr std::int64_t kSnapshotEvery = 512;                   // steps
+constexpr std::size_t kSnapshotsReserved = 1024;               // half a million steps before the list grows
 constexpr std::uint64_t kDomainStream = 0x646f6d61696e2121ULL; // keeps the two uses of a seed apart
 constexpr std::uint64_t kWindowStream = 0x77696e646f772121ULL;
 
-/// How far each domain has been read.
+/// How far each domain has been read. Assigning one to another of as many domains allocates nothing.
 struct Cursor {
     std::vector<std::int64_t> drawn; // windows taken or passed over
     std::vector<std::int64_t> taken; // windows taken
@@ -46,7 +47,9 @@ private:
     void append(MixtureChange change);
     [[nodiscard]] std::size_t segmentOf(std::int64_t step) const;
     [[nodiscard]] std::size_t domainOf(std::size_t segment, std::int64_t sequence) const;
-    [[nodiscard]] Cursor cursorBefore(std::int64_t step);
+    void seek(std::int64_t step, Cursor& cursor);
+    void growSnapshots(std::size_t wanted);
+    void keepSnapshot(std::int64_t step, const Cursor& behind);
     void takeStep(std::int64_t step, Cursor& cursor, std::vector<std::size_t>* domains) const;
     void skipInto(std::size_t segment, Cursor& cursor) const;
     void loadStep(std::int64_t step);
@@ -59,20 +62,23 @@ private:
     // one thread only
     std::vector<MixtureChange> m_history;
     std::vector<Segment> m_segments;
-    std::vector<Cursor> m_snapshots; // [i]: before step 1 + i·kSnapshotEvery
+    std::vector<std::int64_t> m_snapshots; // [i][drawn, taken][domain]: before step 1 + i·kSnapshotEvery
     std::int64_t m_asked = 0;        // the last step that anyone asked for
     std::int64_t m_loaded = 0;       // the step that m_domains and m_draws describe
     std::vector<std::size_t> m_domains;
     std::vector<std::int64_t> m_draws;
-    Cursor m_after; // behind the loaded step
+    Cursor m_before, m_after; // of the loaded step
 };
 
 HashSampler::HashSampler(std::shared_ptr<const Corpus> corpus, std::int64_t sequencesPerStep, std::int64_t contextLength)
     : m_corpus(std::move(corpus)), m_sequencesPerStep(sequencesPerStep), m_contextLength(contextLength) {
     for (const auto& domain : m_corpus->domains())
         m_windows.push_back(std::max<std::int64_t>(1, (domain.tokens - 1) / contextLength));
-    const std::vector<std::int64_t> zeros(m_windows.size(), 0);
-    m_snapshots.push_back({zeros, zeros});
+    m_snapshots.reserve(kSnapshotsReserved * 2 * m_windows.size());
+    m_snapshots.assign(2 * m_windows.size(), 0);
+    m_before = m_after = {std::vector<std::int64_t>(m_windows.size(), 0), std::vector<std::int64_t>(m_windows.size(), 0)};
+    m_domains.reserve(static_cast<std::size_t>(sequencesPerStep));
+    m_draws.reserve(static_cast<std::size_t>(sequencesPerStep));
 }
 
 Result<void> HashSampler::check(const MixtureChange& change) const {
@@ -111,7 +117,7 @@ Result<void> HashSampler::change(MixtureChange change) {
     }
     // What was worked out beyond the change no longer holds.
     const auto keep = static_cast<std::size_t>((change.step - 1) / kSnapshotEvery) + 1;
-    m_snapshots.resize(std::min(m_snapshots.size(), keep));
+    m_snapshots.resize(std::min(m_snapshots.size(), keep * 2 * m_windows.size()));
     if (m_loaded >= change.step)
         m_loaded = 0;
     append(std::move(change));
@@ -124,10 +130,12 @@ void HashSampler::append(MixtureChange change) {
     double sum = 0.0;
     for (const double share : change.shares)
         segment.cumulative.push_back(sum += share);
-    if (m_history.empty())
-        segment.begin.assign(m_windows.size(), 0);
-    else
-        segment.begin = cursorBefore(change.step).drawn;
+    segment.begin.assign(m_windows.size(), 0);
+    if (!m_history.empty()) {
+        Cursor cursor = m_before;
+        seek(change.step, cursor);
+        segment.begin = std::move(cursor.drawn);
+    }
     m_history.push_back(std::move(change));
     m_segments.push_back(std::move(segment));
 }
@@ -169,37 +177,59 @@ void HashSampler::takeStep(std::int64_t step, Cursor& cursor, std::vector<std::s
     }
 }
 
-Cursor HashSampler::cursorBefore(std::int64_t step) {
-    const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(step - 1, 0) / kSnapshotEvery);
-    if (m_loaded > 0 && m_loaded + 1 == step && m_snapshots.size() > wanted)
-        return m_after;
-    while (m_snapshots.size() <= wanted) {
-        Cursor cursor = m_snapshots.back();
-        const auto from = static_cast<std::int64_t>(m_snapshots.size() - 1) * kSnapshotEvery + 1;
-        for (auto s = from; s < from + kSnapshotEvery; ++s)
-            takeStep(s, cursor, nullptr);
-        m_snapshots.push_back(std::move(cursor));
-    }
-    Cursor cursor = m_snapshots[wanted];
-    for (auto s = static_cast<std::int64_t>(wanted) * kSnapshotEvery + 1; s < step; ++s)
-        takeStep(s, cursor, nullptr);
-    return cursor;
+/// Keeps the cursor behind a step as the next snapshot, if it is that.
+void HashSampler::keepSnapshot(std::int64_t step, const Cursor& behind) {
+    const auto count = static_cast<std::int64_t>(m_snapshots.size() / (2 * m_windows.size()));
+    if (step != count * kSnapshotEvery)
+        return;
+    m_snapshots.insert(m_snapshots.end(), behind.drawn.begin(), behind.drawn.end());
+    m_snapshots.insert(m_snapshots.end(), behind.taken.begin(), behind.taken.end());
 }
 
+/// Works out the snapshots up to [wanted] that are not there yet.
+void HashSampler::growSnapshots(std::size_t wanted) {
+    const auto last = static_cast<std::int64_t>(wanted) * kSnapshotEvery;
+    auto step = static_cast<std::int64_t>(m_snapshots.size() / (2 * m_windows.size())) * kSnapshotEvery; // it ends in the next one
+    if (step > last)
+        return;
+    Cursor cursor = m_before;
+    for (seek(step, cursor); step <= last; ++step) {
+        takeStep(step, cursor, nullptr);
+        keepSnapshot(step, cursor);
+    }
+}
+
+/// Brings the cursor to where it stands before the step.
+void HashSampler::seek(std::int64_t step, Cursor& cursor) {
+    if (m_loaded > 0 && m_loaded + 1 == step) {
+        cursor = m_after;
+        return;
+    }
+    const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(step - 1, 0) / kSnapshotEvery);
+    growSnapshots(wanted);
+    const auto domains = static_cast<std::ptrdiff_t>(m_windows.size());
+    const auto snapshot = m_snapshots.begin() + static_cast<std::ptrdiff_t>(wanted) * 2 * domains;
+    cursor.drawn.assign(snapshot, snapshot + domains);
+    cursor.taken.assign(snapshot + domains, snapshot + 2 * domains);
+    for (auto s = static_cast<std::int64_t>(wanted) * kSnapshotEvery + 1; s < step; ++s)
+        takeStep(s, cursor, nullptr);
+}
+
+/// In the order of the steps this allocates nothing (but once in half a million steps).
 void HashSampler::loadStep(std::int64_t step) {
     m_asked = std::max(m_asked, step);
     if (m_loaded == step)
         return;
-    Cursor cursor = cursorBefore(step);
+    seek(step, m_before);
     m_domains.clear();
-    Cursor after = cursor;
-    takeStep(step, after, &m_domains);
+    m_after = m_before;
+    takeStep(step, m_after, &m_domains);
+    keepSnapshot(step, m_after);
     if (const auto segment = segmentOf(step); step == m_history[segment].step)
-        skipInto(segment, cursor);
+        skipInto(segment, m_before);
     m_draws.clear();
     for (const auto domain : m_domains)
-        m_draws.push_back(cursor.drawn[domain]++);
-    m_after = std::move(after);
+        m_draws.push_back(m_before.drawn[domain]++);
     m_loaded = step;
 }
 
@@ -244,7 +274,11 @@ void HashSampler::fill(std::int64_t step, std::int64_t index, std::span<std::int
 
 std::vector<std::int64_t> HashSampler::drawn(std::int64_t step) {
     m_asked = std::max(m_asked, step);
-    return step < 1 ? std::vector<std::int64_t>(m_windows.size(), 0) : cursorBefore(step + 1).taken;
+    if (step < 1)
+        return std::vector<std::int64_t>(m_windows.size(), 0);
+    Cursor cursor = m_before;
+    seek(step + 1, cursor);
+    return std::move(cursor.taken);
 }
 
 } // namespace

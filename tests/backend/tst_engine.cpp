@@ -11,6 +11,7 @@
 #include "mpirun_self.h"
 
 #include "comm/mpi_world.h"
+#include "data/corpus.h"
 #include "parallel/plan.h"
 #include "trainer_rig.h"
 
@@ -128,25 +129,17 @@ private:
     std::unique_ptr<comm::Communicator> m_inner;
 };
 
-/// Any tokens.
-class PlainSampler final : public data::Sampler {
-public:
-    explicit PlainSampler(std::int64_t vocabulary) : m_vocabulary(vocabulary) {}
-    Pick pick(std::int64_t, std::int64_t) override { return {}; }
-    void fill(std::int64_t step, std::int64_t index, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) override {
-        for (std::size_t t = 0; t < inputs.size(); ++t) {
-            inputs[t] = static_cast<std::int32_t>((step * 31 + index * 17 + static_cast<std::int64_t>(t) * 7) % m_vocabulary);
-            targets[t] = static_cast<std::int32_t>((inputs[t] + 1) % m_vocabulary);
-        }
-    }
-    Result<void> change(data::MixtureChange) override { return {}; }
-    [[nodiscard]] const std::vector<data::MixtureChange>& history() const override { return m_history; }
-    [[nodiscard]] std::vector<std::int64_t> drawn(std::int64_t) override { return {}; }
-
-private:
-    std::int64_t m_vocabulary;
-    std::vector<data::MixtureChange> m_history;
-};
+/// The sampler that a run uses, on a small corpus; within the counted steps the mixture changes and batches are skipped.
+std::unique_ptr<data::Sampler> realSampler(const config::RunConfig& config) {
+    static const QTemporaryDir dir;
+    static const std::shared_ptr<const data::Corpus> corpus = [] {
+        const std::filesystem::path folder = dir.path().toStdString() + "/corpus";
+        makeTinyCorpus(folder);
+        return std::shared_ptr<const data::Corpus>(data::openCorpus(folder).value());
+    }();
+    return data::makeSampler(corpus, {{1, {0.5, 0.3, 0.2}, 1, 0}, {5, {0.2, 0.8, 0.0}, 2, 3}}, config.batch.sequences,
+                             config.model.contextLength);
+}
 
 struct Cut {
     int tensor, pipeline, data, chunks;
@@ -176,7 +169,7 @@ struct Rank {
     Rank(const config::RunConfig& config, comm::Communicator& world, int threads)
         : mesh(*parallel::MeshShape::make(config.parallel, world.size()), world),
           model(model::makeCpuModel(config.model, config.microSequences(), threads, train::PipelineRunner::placement(config, mesh))),
-          sampler(config.model.vocabSize), engine(config, *model, sampler, mesh, threads) {
+          sampler(realSampler(config)), engine(config, *model, *sampler, mesh, threads) {
         model->initialise(7);
         engine.adoptParameters();
     }
@@ -189,7 +182,7 @@ struct Rank {
     }
     const parallel::Mesh mesh;
     const std::unique_ptr<model::Model> model;
-    PlainSampler sampler;
+    const std::unique_ptr<data::Sampler> sampler;
     train::StepEngine engine;
 };
 
