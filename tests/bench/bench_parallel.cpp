@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast telehelm-rank trains one model on different meshes, one thread per rank, and what the plan foretold. One JSON object
-// a line. `efficiency` = tokens/s ÷ (ranks × tokens/s of one rank), told where every rank has a core of its own; on a pure
-// pipeline 1 − efficiency is the idle share as measured (messages included) next to the bubble as planned. `sgemm_efficiency` =
-// model FLOP/s ÷ what OpenBLAS reaches in the same run on the same products, as many of them side by side as there are ranks.
+// a line. `tokens_per_s` is the median of a job's steps, the best of the rounds. `efficiency` = tokens/s ÷ (ranks × tokens/s of
+// one rank), told where every rank has a core of its own; `efficiency_fastest_step` the same of the fastest step of each, which is
+// what the mesh costs when nobody disturbs the machine (a step of two ranks waits for the one that was). On a pure pipeline 1 −
+// efficiency is the idle share as measured (messages included) next to the bubble as planned. Cores that share caches, memory and
+// power are slower together than alone, whatever runs on them: `efficiency_side_by_side` = tokens/s ÷ the sum over as many ranks
+// alone, jobs of their own, that run at the same time. `sgemm_efficiency` = model FLOP/s ÷ what OpenBLAS reaches in the same run on
+// the same products, as many of them side by side as there are ranks.
 //   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn, the fastest counts; TELEHELM_BIN finds telehelm-rank
 #include <algorithm>
 #include <array>
@@ -31,15 +35,16 @@ namespace {
 struct Mesh {
     int tensor, pipeline, data, chunks;
     bool sequence;
+    bool overlap = true; // false: one bucket of everything, reduced when the backward is over
     [[nodiscard]] int ranks() const { return tensor * pipeline * data; }
 };
 
-constexpr Mesh kMeshes[] = {{1, 1, 1, 1, false}, {1, 1, 2, 1, false}, {2, 1, 1, 1, false},
-                            {2, 1, 1, 1, true},  {1, 2, 1, 1, false}, {1, 2, 1, 2, false},
+constexpr Mesh kMeshes[] = {{1, 1, 1, 1, false}, {1, 1, 2, 1, false}, {1, 1, 2, 1, false, false},
+                            {2, 1, 1, 1, false}, {2, 1, 1, 1, true},  {1, 2, 1, 1, false}, {1, 2, 1, 2, false},
                             {2, 2, 1, 1, true},  {1, 2, 2, 1, false}, {2, 1, 2, 1, true}};
 
 struct Options {
-    int steps = 12, rounds = 3;
+    int steps = 10, rounds = 3;
 };
 
 std::string configText(const Mesh& mesh, const fs::path& corpus, int steps) {
@@ -49,7 +54,7 @@ std::string configText(const Mesh& mesh, const fs::path& corpus, int steps) {
            "context_length = 128\nstandard_deviation = 0.02\nmatrix_standard_deviation = 0.02\n"
            "[batch]\nsequences = 16\nmicro_sequences = 2\n[validation]\nevery_steps = 0\n[checkpoint]\nevery_steps = "
            "0\n[parallel]\n" +
-           line("tensor", mesh.tensor) + line("pipeline", mesh.pipeline) + line("data", mesh.data) + line("chunks", mesh.chunks) +
+           (mesh.overlap ? "" : "bucket_bytes = 268435456\n") + line("tensor", mesh.tensor) + line("pipeline", mesh.pipeline) + line("data", mesh.data) + line("chunks", mesh.chunks) +
            "schedule = \"" + (mesh.chunks > 1 ? "interleaved" : "1f1b") + "\"\nsequence = " + (mesh.sequence ? "true" : "false") +
            "\n[data]\ncorpus = \"" + corpus.string() + "\"\n[data.mixture]\nWebText = 50.0\nCode = 30.0\nBook = 20.0\n";
 }
@@ -62,19 +67,23 @@ std::string shellWord(std::string_view text) {
     return out + "'";
 }
 
-/// The median tokens/s of the steps after the first quarter; empty with the last words of the job where it failed.
+/// Of the steps after the first quarter, of several jobs at once the sums; empty with the last words of a job that failed.
 struct Speed {
-    std::optional<double> tokensPerS;
+    std::optional<double> tokensPerS; // median
+    double fastestStep = 0;           // tokens/s
     std::string words;
 };
-Speed train(const std::string& command, int steps) {
-    FILE* job = popen((command + " 2>&1").c_str(), "r");
-    if (job == nullptr) {
-        return {std::nullopt, "cannot start a shell"};
+struct Pipe {
+    explicit Pipe(const std::string& command) : stream(popen((command + " 2>&1").c_str(), "r")) {}
+    FILE* stream;
+};
+Speed finish(const Pipe& job, int steps) {
+    if (job.stream == nullptr) {
+        return {std::nullopt, 0, "cannot start a shell"};
     }
     std::vector<double> speeds;
     std::string last;
-    for (std::array<char, 4096> line{}; fgets(line.data(), static_cast<int>(line.size()), job) != nullptr;) {
+    for (std::array<char, 4096> line{}; fgets(line.data(), static_cast<int>(line.size()), job.stream) != nullptr;) {
         const std::string text(line.data());
         int step = 0;
         const std::size_t at = text.find("step "), unit = text.find(" tok/s");
@@ -86,14 +95,26 @@ Speed train(const std::string& command, int steps) {
             last = text.substr(0, text.find('\n'));
         }
     }
-    const int status = pclose(job);
+    const int status = pclose(job.stream);
     if (status != 0 || speeds.empty()) {
-        return {std::nullopt, last};
+        return {std::nullopt, 0, last};
     }
-    std::ranges::nth_element(speeds, speeds.begin() + static_cast<std::ptrdiff_t>(speeds.size() / 2));
-    return {speeds[speeds.size() / 2], {}};
+    std::ranges::sort(speeds);
+    return {speeds[speeds.size() / 2], speeds.back(), {}};
 }
-
+Speed train(const std::vector<std::string>& commands, int steps) {
+    std::vector<Pipe> jobs(commands.begin(), commands.end());
+    Speed sum{0.0, 0, {}};
+    for (const Pipe& job : jobs) {
+        const Speed one = finish(job, steps);
+        if (!one.tokensPerS) {
+            sum = one;
+        } else if (sum.tokensPerS) {
+            sum = {*sum.tokensPerS + *one.tokensPerS, sum.fastestStep + one.fastestStep, {}};
+        }
+    }
+    return sum;
+}
 std::string escaped(const std::string& text) {
     std::string out;
     for (const char c : text) {
@@ -112,15 +133,23 @@ public:
     }
 
     int run() {
+        const int cpus = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
         for (int round = 0; round < m_options.rounds; ++round) { // in turn, so that a slow minute hits all alike
             for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
-                const Speed speed = train(command(mesh, round), m_options.steps);
-                Speed& best = m_speeds[mesh];
-                if (kMeshes[mesh].ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
-                    m_sgemm[mesh] = std::max(m_sgemm[mesh], sgemmGflops(kMeshes[mesh]));
+                const int ranks = kMeshes[mesh].ranks();
+                std::fprintf(stderr, "round %d of %d: tensor %d, pipeline %d, data %d\n", round + 1, m_options.rounds,
+                             kMeshes[mesh].tensor, kMeshes[mesh].pipeline, kMeshes[mesh].data);
+                keepFaster(m_speeds, mesh, {command(mesh, std::to_string(round))});
+                if (ranks > cpus) {
+                    continue;
                 }
-                if (round == 0 || (speed.tokensPerS && (!best.tokensPerS || *speed.tokensPerS > *best.tokensPerS))) {
-                    best = speed;
+                m_sgemm[mesh] = std::max(m_sgemm[mesh], sgemmGflops(kMeshes[mesh]));
+                if (ranks > 1 && kMeshes[mesh].data == ranks) {
+                    std::vector<std::string> alone;
+                    for (int rank = 0; rank < ranks; ++rank) {
+                        alone.push_back(command(0, std::to_string(round) + "-alone-" + std::to_string(rank)));
+                    }
+                    keepFaster(m_sideBySide, static_cast<std::size_t>(ranks), alone);
                 }
             }
         }
@@ -132,9 +161,18 @@ public:
     }
 
 private:
-    std::string command(std::size_t index, int round) {
+    void keepFaster(std::map<std::size_t, Speed>& speeds, std::size_t key, const std::vector<std::string>& commands) const {
+        const Speed speed = train(commands, m_options.steps);
+        const auto [at, isNew] = speeds.try_emplace(key, speed);
+        Speed& best = at->second;
+        if (!isNew && speed.tokensPerS) {
+            best = {std::max(best.tokensPerS.value_or(0), *speed.tokensPerS), std::max(best.fastestStep, speed.fastestStep), {}};
+        }
+    }
+
+    std::string command(std::size_t index, const std::string& name) {
         const Mesh& mesh = kMeshes[index];
-        const fs::path run = m_folder / (std::to_string(index) + "-" + std::to_string(round));
+        const fs::path run = m_folder / (std::to_string(index) + "-" + name);
         fs::create_directories(run);
         const fs::path config = run / "config.toml";
         std::ofstream(config) << configText(mesh, m_folder / "corpus", m_options.steps);
@@ -149,16 +187,16 @@ private:
         const Mesh& mesh = kMeshes[index];
         const Speed& speed = m_speeds[index];
         std::printf(
-            R"({"bench":"parallel","tensor":%d,"pipeline":%d,"data":%d,"ranks":%d,"sequence":%s,"schedule":"%s","chunks":%d)",
+            R"({"bench":"parallel","tensor":%d,"pipeline":%d,"data":%d,"ranks":%d,"sequence":%s,"schedule":"%s","chunks":%d,"overlap":%s)",
             mesh.tensor, mesh.pipeline, mesh.data, mesh.ranks(), mesh.sequence ? "true" : "false",
-            mesh.chunks > 1 ? "interleaved" : "1f1b", mesh.chunks);
+            mesh.chunks > 1 ? "interleaved" : "1f1b", mesh.chunks, mesh.overlap ? "true" : "false");
         if (!speed.tokensPerS) {
             std::printf(R"(,"error":"%s"})"
                         "\n",
                         escaped(speed.words).c_str());
             return false;
         }
-        std::printf(R"(,"tokens_per_s":%.0f)", *speed.tokensPerS);
+        std::printf(R"(,"tokens_per_s":%.0f,"fastest_step_tokens_per_s":%.0f)", *speed.tokensPerS, speed.fastestStep);
         const auto plan = planOf(mesh);
         if (plan) {
             std::printf(R"(,"bubble_planned":%.4f)", plan->bubbleShare);
@@ -166,7 +204,13 @@ private:
         const std::optional<double> alone = m_speeds[0].tokensPerS;
         if (alone && mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
             const double efficiency = *speed.tokensPerS / (mesh.ranks() * *alone);
-            std::printf(R"(,"efficiency":%.4f)", efficiency);
+            std::printf(R"(,"efficiency":%.4f,"efficiency_fastest_step":%.4f)", efficiency,
+                        speed.fastestStep / (mesh.ranks() * m_speeds[0].fastestStep));
+            const auto beside = m_sideBySide.find(static_cast<std::size_t>(mesh.ranks()));
+            if (beside != m_sideBySide.end() && beside->second.tokensPerS) {
+                std::printf(R"(,"side_by_side_tokens_per_s":%.0f,"efficiency_side_by_side":%.4f)", *beside->second.tokensPerS,
+                            *speed.tokensPerS / *beside->second.tokensPerS);
+            }
             if (mesh.pipeline > 1 && mesh.pipeline == mesh.ranks()) {
                 std::printf(R"(,"idle_measured":%.4f)", 1 - efficiency);
             }
@@ -201,8 +245,9 @@ private:
 
     Options m_options;
     fs::path m_folder, m_program;
-    std::map<std::size_t, Speed> m_speeds; // by mesh; the first one is a rank alone
-    std::map<std::size_t, double> m_sgemm; // GFLOP/s by mesh, where every rank has a core
+    std::map<std::size_t, Speed> m_speeds;     // by mesh; the first one is a rank alone
+    std::map<std::size_t, Speed> m_sideBySide; // by ranks, each a job of its own
+    std::map<std::size_t, double> m_sgemm;     // GFLOP/s by mesh, where every rank has a core
 };
 
 std::optional<Options> parse(int argc, char** argv) {
