@@ -180,6 +180,7 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
     const Place named[] = {
         {faults.nanStep > 0, "nan_rank", faults.nanRank, ranks, mesh},
         {faults.nanStep > 0, "nan_layer", faults.nanLayer, config.model.layers, "[model] " + is("layers", config.model.layers)},
+        {faults.driftStep > 0, "drift_rank", faults.driftRank, ranks, mesh},
         {faults.slowMs > 0, "slow_rank", faults.slowRank, ranks, mesh},
         {faults.dieStep > 0, "die_rank", faults.dieRank, ranks, mesh},
         {faults.hangStep > 0, "hang_rank", faults.hangRank, ranks, mesh},
@@ -189,6 +190,9 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
             return refuse(places, "faults", place.key,
                           std::to_string(place.value) + " is not among " + place.what + ", which count from 0");
         }
+    }
+    if (faults.driftStep > 0 && config.parallel.tensor == 1) {
+        return refuse(places, "faults", "drift_step", "[parallel] tensor is 1: no weight has a replica to differ from");
     }
     const auto neverCalls = [&](const std::string& phase) {
         return (phase == "comm_tensor" && config.parallel.tensor == 1) || (phase == "comm_data" && config.parallel.data == 1) ||

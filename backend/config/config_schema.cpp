@@ -86,6 +86,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"faults", "nan_steps", at<&R::faults, &F::nanSteps>, false, 1, 1e12, ""},
     {"faults", "nan_rank", at<&R::faults, &F::nanRank>, false, 0, 1e9, ""},
     {"faults", "nan_layer", at<&R::faults, &F::nanLayer>, false, 0, 10'000, ""},
+    {"faults", "drift_step", at<&R::faults, &F::driftStep>, false, 0, 1e12, ""},
+    {"faults", "drift_rank", at<&R::faults, &F::driftRank>, false, 0, 1e9, ""},
     {"faults", "slow_rank", at<&R::faults, &F::slowRank>, false, 0, 1e9, ""},
     {"faults", "slow_ms", at<&R::faults, &F::slowMs>, false, 0, 1e7, ""},
     {"faults", "slow_from", at<&R::faults, &F::slowFrom>, false, 1, 1e12, ""},

@@ -128,6 +128,8 @@ struct FaultsConfig {
     std::int64_t nanStep = 0, nanSteps = 1;           // a weight of nanLayer is NaN on nanRank for this many steps
     std::int32_t nanRank = 0;
     std::int64_t nanLayer = 0;
+    std::int64_t driftStep = 0;                       // after it the last bit of a norm's weight is another one on driftRank
+    std::int32_t driftRank = 0;
     std::int32_t slowRank = 0;
     double slowMs = 0;                                // more per step
     std::int64_t slowFrom = 1, slowSteps = 0;         // 0 steps: to the end
@@ -140,7 +142,7 @@ struct FaultsConfig {
     std::string hangPhase = "forward";
     /// Whether anything is to happen in this attempt.
     [[nodiscard]] bool inAttempt(std::uint32_t number) const {
-        const bool any = nanStep > 0 || slowMs > 0 || dieStep > 0 || hangStep > 0;
+        const bool any = nanStep > 0 || driftStep > 0 || slowMs > 0 || dieStep > 0 || hangStep > 0;
         return any && (attempt == 0 || attempt == static_cast<std::int64_t>(number));
     }
     bool operator==(const FaultsConfig&) const = default;

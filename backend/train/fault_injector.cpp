@@ -2,6 +2,7 @@
 #include "train/fault_injector.h"
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <limits>
@@ -30,6 +31,9 @@ std::string FaultInjector::text() const {
     if (m_faults.nanStep > 0) {
         add("NaN on " + rank(m_faults.nanRank) + " in layer " + std::to_string(m_faults.nanLayer) + " at step " +
             std::to_string(m_faults.nanStep) + (m_faults.nanSteps > 1 ? " for " + std::to_string(m_faults.nanSteps) + " steps" : ""));
+    }
+    if (m_faults.driftStep > 0) {
+        add("a norm's weight on " + rank(m_faults.driftRank) + " drifts after step " + std::to_string(m_faults.driftStep));
     }
     if (m_faults.slowMs > 0) {
         add(rank(m_faults.slowRank) + " is slowed by " + std::to_string(static_cast<std::int64_t>(m_faults.slowMs)) +
@@ -119,6 +123,13 @@ void FaultInjector::heal(model::Model& model) {
         model.takeParameters();
         m_poisoned = -1;
     }
+}
+
+void FaultInjector::drift(model::Model& model) {
+    const auto replica = std::ranges::find_if(model.layout(), &model::ParameterInfo::replicatedOverTensor);
+    float& weight = model.parameters()[static_cast<std::size_t>(replica->offset)];
+    weight = std::nextafter(weight, 2.0F);
+    model.takeParameters();
 }
 
 } // namespace telehelm::train

@@ -32,6 +32,10 @@ public:
     /// Around a step: a weight of the layer is NaN during it, and as before after it (a skipped step changes none).
     void poison(std::int64_t step, model::Model& model);
     void heal(model::Model& model);
+    /// Whether drift() is to be called after this step, when no weight is on its way.
+    [[nodiscard]] bool drifts(std::int64_t step) const { return m_isOn && step == m_faults.driftStep && m_rank == m_faults.driftRank; }
+    /// One weight that all tensor ranks hold is no more the same on this one.
+    static void drift(model::Model& model);
 
 private:
     [[nodiscard]] std::string poisonedWeight() const;

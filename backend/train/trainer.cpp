@@ -201,6 +201,10 @@ void Trainer::trainStep() {
     const StepOutcome outcome = m_engine.run(step, facts.rates, m_options.config.optimizer.clipGrad);
     m_watch.end();
     m_faults.heal(*m_model);
+    if (m_faults.drifts(step)) {
+        m_engine.settle();
+        FaultInjector::drift(*m_model);
+    }
     checkReplicas(step);
     m_step = step;
     m_tokens = facts.tokens;

@@ -141,6 +141,8 @@ private slots:
             "t.toml:22: [faults] die_phase: \"lunch\" is not one of data|forward|backward|reduce|optimizer|gather|checkpoint|comm_tensor|comm_data|comm_pipeline");
         row("fault's rank", "[data]", "[faults]\nhang_step = 3\nhang_rank = 1\n[data]",
             "t.toml:22: [faults] hang_rank: 1 is not among the mesh's 1 ranks, which count from 0");
+        row("a drift without replicas", "[data]", "[faults]\ndrift_step = 3\n[data]",
+            "t.toml:21: [faults] drift_step: [parallel] tensor is 1: no weight has a replica to differ from");
         row("fault's layer", "[data]", "[faults]\nnan_step = 3\nnan_layer = 2\n[data]",
             "t.toml:22: [faults] nan_layer: 2 is not among [model] layers (2), which count from 0");
         row("retries", "[data]", "[restart_policy]\nmax_retries = -1\n[data]",
