@@ -120,6 +120,7 @@ private:
     // daemon_recovery.cpp; m_mutex held, but for the last two, which lock
     void blameRank(const RunEntry& entry, ipc::AttemptInfo& attempt, const supervise::JobExit& ended, ipc::Event& event) const;
     void considerRetry(RunEntry& entry, const ipc::AttemptInfo& attempt, ipc::AttemptState before, const supervise::JobExit& ended);
+    Result<void> recallRetry(RunEntry& entry);
     [[nodiscard]] bool overruleRetry(RunEntry& entry, const ipc::Command& command);
     void mindRetries();
     void killHung(RunEntry& entry, const ipc::AttemptInfo& attempt, double silentS);

@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
+constexpr std::uint32_t kLastEvents = 64; // an attempt's end is among them
 constexpr std::size_t kLogLines = 80; // mpirun is talkative
 
 std::string seconds(double value) {
@@ -70,9 +71,31 @@ void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptS
         entry.retry.why = attempt.stateText.substr(0, attempt.stateText.find('\n'));
         event.text = "It is restarted from the last good checkpoint in " + seconds(verdict.delayS) + " (restart " +
                      std::to_string(entry.retry.count) + " of " + std::to_string(most) + "). Stop or pause the run to prevent it.";
-        event.facts = {{"restart", std::to_string(entry.retry.count)}, {"max_retries", std::to_string(most)}, {"delay_s", seconds(verdict.delayS)}};
+        event.facts = {{kRestartFact, std::to_string(entry.retry.count)}, {"max_retries", std::to_string(most)}, {kDelayFact, seconds(verdict.delayS)}};
     }
     tellEvent(std::move(event));
+}
+
+// After a start of the daemon: what it knew of the run's restarts, from what it wrote down.
+Result<void> Daemon::recallRetry(RunEntry& entry) {
+    entry.retry.failedFrom = deadlyCheckpoints(entry.attempts);
+    const AttemptInfo& newest = entry.newest();
+    if (!entry.config || newest.state == AttemptState::Finished || newest.state == AttemptState::Stopped)
+        return {};
+    const auto commands = m_store->commands({entry.record.run});
+    const auto events = m_store->events({entry.record.run, 0, kLastEvents});
+    if (!commands || !events)
+        return tl::unexpected(commands ? events.error() : commands.error());
+    entry.retry.count = restartsInARow(entry.attempts, *commands, entry.config->restartPolicy.resetSteps);
+    if (const auto pending = announcedRetry(newest, *events, *commands)) {
+        const auto left = std::chrono::microseconds(std::max<std::int64_t>(0, pending->dueUs - nowUs()));
+        entry.retry.count = pending->count;
+        entry.retry.due = Clock::now() + left;
+        entry.retry.why = newest.stateText.substr(0, newest.stateText.find('\n'));
+        spdlog::info("{}/{}: restart {} in a row is due in {}", entry.record.run, newest.key.attempt, pending->count,
+                     seconds(std::chrono::duration<double>(left).count()));
+    }
+    return {};
 }
 
 // An operator's word comes before a pending restart. True when there was one and the order is done by that.
@@ -150,7 +173,7 @@ void Daemon::carryOutRetry(const std::string& run) {
     command.id = newUuid();
     command.key = failed.key;
     command.kind = CommandKind::Restart;
-    command.author = "telehelmd";
+    command.author = kDaemonAuthor;
     command.reason = "restart policy: " + entry->retry.why;
     command.restart.emplace();
     command.state = CommandState::Accepted;

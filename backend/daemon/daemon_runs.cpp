@@ -199,7 +199,8 @@ Result<void> Daemon::recover() {
             continue;
         }
         entry.readConfig();
-        entry.retry.failedFrom = deadlyCheckpoints(entry.attempts);
+        if (auto recalled = recallRetry(entry); !recalled)
+            return recalled;
         computeTokensSeen(entry);
         auto pending = m_store->pendingCommands(entry.record.run);
         if (!pending)

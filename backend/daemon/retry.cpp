@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 namespace telehelm::daemon {
 
@@ -50,6 +51,49 @@ std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& att
             found.insert(config->resume.checkpoint);
     }
     return found;
+}
+
+namespace {
+
+bool isApplied(const ipc::Command& command, ipc::CommandKind kind) {
+    return command.kind == kind && command.state == ipc::CommandState::Applied;
+}
+
+} // namespace
+
+std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::vector<ipc::Command>& commands, std::int64_t resetSteps) {
+    std::int64_t count = 0;
+    for (std::size_t i = attempts.size(); i-- > 1;) {
+        const bool byItself = std::ranges::any_of(commands, [&](const ipc::Command& command) {
+            return isApplied(command, ipc::CommandKind::Restart) && command.author == kDaemonAuthor && command.newAttempt == attempts[i].key.attempt;
+        });
+        if (!byItself)
+            break;
+        ++count;
+        if (attempts[i - 1].step - attempts[i - 1].forkStep >= resetSteps)
+            break;
+    }
+    return count;
+}
+
+std::optional<PendingRetry> announcedRetry(const ipc::AttemptInfo& newest, const std::vector<ipc::Event>& events,
+                                           const std::vector<ipc::Command>& commands) {
+    if (newest.state != AttemptState::Failed && newest.state != AttemptState::Lost)
+        return std::nullopt;
+    const auto told = std::find_if(events.rbegin(), events.rend(), [&](const ipc::Event& event) {
+        return event.key.attempt == newest.key.attempt && event.kind == ipc::EventKind::Note && event.facts.contains(kDelayFact);
+    });
+    if (told == events.rend())
+        return std::nullopt;
+    const bool calledOff = std::ranges::any_of(commands, [&](const ipc::Command& command) {
+        return command.acceptedUs >= told->wallUs && (isApplied(command, ipc::CommandKind::Stop) || isApplied(command, ipc::CommandKind::Pause));
+    });
+    if (calledOff)
+        return std::nullopt;
+    PendingRetry pending;
+    pending.count = std::atoll(told->facts.at(kRestartFact).c_str());
+    pending.dueUs = told->wallUs + static_cast<std::int64_t>(std::atof(told->facts.at(kDelayFact).c_str()) * 1e6);
+    return pending;
 }
 
 std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,

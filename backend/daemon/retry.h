@@ -49,6 +49,23 @@ struct Verdict {
 /// Checkpoints from which an attempt of the past did not get one step further: what `failedFrom` was before the daemon was started again.
 [[nodiscard]] std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts);
 
+/// Restarts that the daemon made by itself up to the newest attempt, without `resetSteps` healthy steps or an operator's restart between
+/// them: what `count` was before the daemon was started again.
+[[nodiscard]] std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::vector<ipc::Command>& commands,
+                                          std::int64_t resetSteps);
+
+inline constexpr const char* kDaemonAuthor = "telehelmd"; // of the restarts that it makes by itself
+/// Facts of the event that announces one.
+inline constexpr const char* kRestartFact = "restart"; // the how manieth in a row
+inline constexpr const char* kDelayFact = "delay_s";
+struct PendingRetry {
+    std::int64_t count = 0;
+    std::int64_t dueUs = 0; // wall time
+};
+/// The restart that was announced for the run's newest attempt and neither made nor called off; `events` are the run's last ones.
+[[nodiscard]] std::optional<PendingRetry> announcedRetry(const ipc::AttemptInfo& newest, const std::vector<ipc::Event>& events,
+                                                         const std::vector<ipc::Command>& commands);
+
 /// Checkpoints on the curve that ends in `attempt`, newest first: its own, then its parent's up to the fork, …
 [[nodiscard]] std::vector<ipc::CheckpointInfo> onLineage(const std::vector<ipc::AttemptInfo>& attempts, std::uint32_t attempt,
                                                          const std::vector<ipc::CheckpointInfo>& all);

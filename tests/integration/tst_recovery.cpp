@@ -11,6 +11,7 @@
 #include <bit>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "daemon/daemon.h"
 #include "daemon/retry.h"
@@ -99,6 +100,7 @@ private slots:
     void retriesAreBounded();
     void aCheckpointThatKillsIsNotTakenAgain();
     void stopWinsOverAPendingRestart();
+    void aPendingRestartOutlivesTheDaemon();
     void aDamagedCheckpointIsNotUsed();
     void cleanupTestCase();
 
@@ -148,10 +150,18 @@ private:
         return command;
     }
 
+    void openDaemon() {
+        daemon::DaemonOptions options;
+        options.stateDir = m_dir.filePath("state").toStdString();
+        options.rankProgram = qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()).toStdString() + "/telehelm-rank";
+        m_daemon = must(daemon::Daemon::open(options));
+    }
     void startDeathsTo(std::size_t end);
+    void startWaitingOnes();
 
     QTemporaryDir m_dir;
     std::size_t m_deathsStarted = 0;
+    bool m_waitingOnesStarted = false;
     std::unique_ptr<daemon::Daemon> m_daemon;
     std::map<std::string, std::map<std::int64_t, std::uint64_t>> m_unbroken; // by mesh
 };
@@ -171,10 +181,7 @@ void TestRecovery::initTestCase() {
     }
     must(data::writeCorpus(m_dir.filePath("corpus").toStdString(), {{"Code", "code", code}, {"WebText", "en", web}}));
     QDir().mkpath(m_dir.filePath("state"));
-    daemon::DaemonOptions options;
-    options.stateDir = m_dir.filePath("state").toStdString();
-    options.rankProgram = qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()).toStdString() + "/telehelm-rank";
-    m_daemon = must(daemon::Daemon::open(options));
+    openDaemon();
     // All at once: each is small, and starting takes longest.
     const std::map<std::string, std::string> meshes = {{kData, "data"}, {kTensor, "tensor"}, {kPipeline, "pipeline"}, {kBoth, "both"}};
     for (const auto& [mesh, name] : meshes)
@@ -225,6 +232,19 @@ void TestRecovery::aDeathIsMended() {
     QVERIFY(lossBits(run) == m_unbroken.at(death.mesh));
 }
 
+/// Those that spend their time waiting do so together.
+void TestRecovery::startWaitingOnes() {
+    if (std::exchange(m_waitingOnesStarted, true))
+        return;
+    const auto hang = [](const std::string& phase, int rank) { // starting must take less than hang_s
+        return "[faults]\nhang_step = 25\nhang_rank = " + std::to_string(rank) + "\nhang_phase = \"" + phase + "\"\n[restart_policy]\nbackoff_s = 0.1\nhang_s = 15\n";
+    };
+    start("hang-comm_tensor", hang("comm_tensor", 1), kTensor);
+    start("hang-comm_pipeline", hang("comm_pipeline", 2), kBoth);
+    start("doomed", "[faults]\nattempt = 0\ndie_step = 15\ndie_rank = 1\ndie_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 2\n");
+    start("deadly", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 21\ndie_phase = \"optimizer\"\n[restart_policy]\nbackoff_s = 0.2\nmax_retries = 3\n");
+}
+
 void TestRecovery::aHangIsKilledAndMended_data() {
     QTest::addColumn<std::string>("mesh");
     QTest::addColumn<QString>("phase");
@@ -238,8 +258,7 @@ void TestRecovery::aHangIsKilledAndMended() {
     QFETCH(QString, phase);
     QFETCH(int, rank);
     const std::string run = "hang-" + phase.toStdString();
-    start(run, QString("[faults]\nhang_step = 25\nhang_rank = %1\nhang_phase = \"%2\"\n[restart_policy]\nbackoff_s = 0.1\nhang_s = 10\n")
-                   .arg(rank).arg(phase).toStdString(), mesh); // starting must take less
+    startWaitingOnes();
     QVERIFY(ends(run, 2, AttemptState::Finished));
     const auto failures = events(run, EventKind::RankFailed);
     QCOMPARE(failures.size(), std::size_t{1});
@@ -249,7 +268,7 @@ void TestRecovery::aHangIsKilledAndMended() {
 }
 
 void TestRecovery::retriesAreBounded() {
-    start("doomed", "[faults]\nattempt = 0\ndie_step = 15\ndie_rank = 1\ndie_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 2\n");
+    startWaitingOnes();
     QVERIFY(ends("doomed", 3, AttemptState::Failed));
     QTRY_VERIFY(!events("doomed", EventKind::Note).empty() &&
                 events("doomed", EventKind::Note).back().text.find("2 times in a row already") != std::string::npos);
@@ -259,7 +278,7 @@ void TestRecovery::retriesAreBounded() {
 
 /// Sound to the eye, but nobody gets one step further from it: the one before it is next, and the time between doubles.
 void TestRecovery::aCheckpointThatKillsIsNotTakenAgain() {
-    start("deadly", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 21\ndie_phase = \"optimizer\"\n[restart_policy]\nbackoff_s = 0.2\nmax_retries = 3\n");
+    startWaitingOnes();
     QVERIFY(ends("deadly", 4, AttemptState::Failed));
     const RunInfo info = must(m_daemon->getRun("deadly"));
     std::set<std::string> deadly; // so far; which checkpoints were whole in time differs from run to run
@@ -289,6 +308,39 @@ void TestRecovery::stopWinsOverAPendingRestart() {
     QTest::qWait(4000);
     QCOMPARE(newest("stopped").key.attempt, 1u);
     QVERIFY(must(m_daemon->submit(order("stopped", CommandKind::Stop))).state == CommandState::Rejected);
+}
+
+/// The daemon is stopped while a restart waits for its time: the next daemon makes it, and counts on where the first one was.
+void TestRecovery::aPendingRestartOutlivesTheDaemon() {
+    start("patient", "[faults]\nattempt = 0\nslow_ms = 60\ndie_step = 15\n[restart_policy]\nbackoff_s = 2\nmax_retries = 2\n");
+    QVERIFY(ends("patient", 1, AttemptState::Failed));
+    QTRY_VERIFY(must(m_daemon->listCommands({"patient"})).empty() && !events("patient", EventKind::Note).empty());
+    m_daemon.reset();
+    openDaemon();
+    QCOMPARE(newest("patient").key.attempt, 1u);
+    QVERIFY(ends("patient", 2, AttemptState::Failed));
+    m_daemon.reset();
+    openDaemon();
+    QVERIFY(ends("patient", 3, AttemptState::Failed));
+    QTRY_VERIFY(events("patient", EventKind::Note).back().text.find("2 times in a row already") != std::string::npos);
+    m_daemon.reset();
+    openDaemon();
+    QTest::qWait(1000);
+    QCOMPARE(newest("patient").key.attempt, 3u);
+    const auto& attempts = must(m_daemon->getRun("patient")).attempts;
+    const auto commands = must(m_daemon->listCommands({"patient"}));
+    QCOMPARE(daemon::restartsInARow(attempts, commands, 100), std::int64_t{2});
+    QCOMPARE(daemon::restartsInARow(attempts, commands, 1), std::int64_t{1}); // the last one had healthy steps before it
+    QCOMPARE(daemon::restartsInARow(attempts, {}, 100), std::int64_t{0});     // by an operator
+
+    // What was called off stays so.
+    start("called-off", "[faults]\ndie_step = 12\n[restart_policy]\nbackoff_s = 3\n");
+    QVERIFY(ends("called-off", 1, AttemptState::Failed));
+    QVERIFY(must(m_daemon->submit(order("called-off", CommandKind::Stop))).state == CommandState::Accepted);
+    m_daemon.reset();
+    openDaemon();
+    QTest::qWait(4000);
+    QCOMPARE(newest("called-off").key.attempt, 1u);
 }
 
 void TestRecovery::aDamagedCheckpointIsNotUsed() {
