@@ -4,12 +4,13 @@
 // one rank), told where every rank has a core of its own; `efficiency_fastest_step` the same of the fastest step of each, which is
 // what the mesh costs when nobody disturbs the machine (a step of two ranks waits for the one that was). On a pure pipeline 1 −
 // efficiency is the idle share as measured (messages included) next to the bubble as planned. Cores that share caches, memory and
-// power are slower together than alone, whatever runs on them: `efficiency_side_by_side` = tokens/s ÷ the sum over as many ranks
-// alone, jobs of their own, that run at the same time. `sgemm_efficiency` = model FLOP/s ÷ what OpenBLAS reaches in the same run on
+// power are slower together than alone, and not alike: `efficiency_side_by_side` = tokens/s ÷ (ranks × tokens/s of the slowest of as
+// many ranks alone that run at the same time), the most that a synchronous step could reach. `sgemm_efficiency` = model FLOP/s ÷ what OpenBLAS reaches in the same run on
 // the same products, as many of them side by side as there are ranks.
 //   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn, the fastest counts; TELEHELM_BIN finds telehelm-rank
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -67,7 +68,8 @@ std::string shellWord(std::string_view text) {
     return out + "'";
 }
 
-/// Of the steps after the first quarter, of several jobs at once the sums; empty with the last words of a job that failed.
+/// Of the steps after the first quarter, of several jobs at once as many times the slowest; empty with the last words of a job that
+/// failed.
 struct Speed {
     std::optional<double> tokensPerS; // median
     double fastestStep = 0;           // tokens/s
@@ -104,16 +106,20 @@ Speed finish(const Pipe& job, int steps) {
 }
 Speed train(const std::vector<std::string>& commands, int steps) {
     std::vector<Pipe> jobs(commands.begin(), commands.end());
-    Speed sum{0.0, 0, {}};
+    Speed slowest{INFINITY, INFINITY, {}};
     for (const Pipe& job : jobs) {
         const Speed one = finish(job, steps);
         if (!one.tokensPerS) {
-            sum = one;
-        } else if (sum.tokensPerS) {
-            sum = {*sum.tokensPerS + *one.tokensPerS, sum.fastestStep + one.fastestStep, {}};
+            slowest = one;
+        } else if (slowest.tokensPerS) {
+            slowest = {std::min(*slowest.tokensPerS, *one.tokensPerS), std::min(slowest.fastestStep, one.fastestStep), {}};
         }
     }
-    return sum;
+    if (slowest.tokensPerS) {
+        *slowest.tokensPerS *= static_cast<double>(jobs.size());
+        slowest.fastestStep *= static_cast<double>(jobs.size());
+    }
+    return slowest;
 }
 std::string escaped(const std::string& text) {
     std::string out;
