@@ -89,6 +89,8 @@ private:
         Arguments& a = m_arguments;
         add("runs", "List the runs", [&a](const Call& c) { return listRuns(c, a.list); })->add_flag("--names", a.list.namesOnly, "Names alone, one a line");
         addRun(add("show", "One run in detail: model, attempts, domains", [&a](const Call& c) { return showRun(c, a.run); }), a.run);
+        addRun(add("lineage", "Which attempts make the run's curve, where they forked, and what each abandoned stretch had cost",
+                   [&a](const Call& c) { return showLineage(c, a.run); }), a.run);
         addRun(add("checkpoints", "The run's checkpoints, newest first", [&a](const Call& c) { return listCheckpoints(c, a.run); }), a.run);
         CLI::App* events = add("events", "What happened, oldest first", [&a](const Call& c) { return listEvents(c, a.list); });
         events->add_option("RUN", a.list.run, "Of this run alone");

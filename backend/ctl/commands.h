@@ -88,6 +88,7 @@ struct Call {
 
 int listRuns(const Call& call, const ListArguments& arguments);
 int showRun(const Call& call, const std::string& run);
+int showLineage(const Call& call, const std::string& run);
 int listCheckpoints(const Call& call, const std::string& run);
 int listEvents(const Call& call, const ListArguments& arguments);
 int listAudit(const Call& call, const ListArguments& arguments);

@@ -98,4 +98,20 @@ Json toJson(const ipc::HelloInfo& h) {
             {"live", h.liveEndpoint}, {"link", h.linkEndpoint}, {"started_us", h.startedUs}, {"points_stored", h.pointsStored}};
 }
 
+Json toJson(const ipc::LineageBranch& b) {
+    Json json = {{"attempt", b.key.attempt},     {"parent", b.parent},         {"fork_step", b.forkStep}, {"effective", b.isEffective},
+                 {"lost_steps", b.lostSteps},    {"lost_tokens", b.lostTokens}, {"lost_wall_us", b.lostWallUs}};
+    if (b.isEffective)
+        json["effective_to"] = b.effectiveTo;
+    if (b.cutBy != 0)
+        json["cut_by"] = b.cutBy;
+    if (b.abandonedFrom <= b.abandonedTo)
+        json["abandoned"] = {b.abandonedFrom, b.abandonedTo};
+    return json;
+}
+
+Json toJson(const ipc::LineageInfo& l) {
+    return {{"run", l.run}, {"branches", toJson(l.branches)}, {"lost_steps", l.lostSteps}, {"lost_tokens", l.lostTokens}, {"lost_wall_us", l.lostWallUs}};
+}
+
 } // namespace telehelm::ctl

@@ -19,6 +19,8 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] Json toJson(const ipc::CheckpointInfo& checkpoint);
 [[nodiscard]] Json toJson(const ipc::SeriesInfo& series);
 [[nodiscard]] Json toJson(const ipc::HelloInfo& hello);
+[[nodiscard]] Json toJson(const ipc::LineageBranch& branch);
+[[nodiscard]] Json toJson(const ipc::LineageInfo& lineage);
 
 template <typename T>
 [[nodiscard]] Json toJson(const std::vector<T>& values) {

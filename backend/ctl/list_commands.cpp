@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Subcommands that only look: runs, show, checkpoints, events, audit.
+// Subcommands that only look: runs, show, lineage, checkpoints, events, audit.
 #include <ostream>
 
 #include "ctl/commands.h"
@@ -100,6 +100,32 @@ int showRun(const Call& call, const std::string& run) {
             call.terminal.out << toJson(*info).dump(2) << "\n";
         else
             printRun(call.terminal.out, *info, call.terminal.hasColour);
+        return kOk;
+    });
+}
+
+int showLineage(const Call& call, const std::string& run) {
+    return withDaemon(call, [&](Connected& daemon) -> int {
+        const auto lineage = daemon.api->lineage(run);
+        if (!lineage)
+            return complain(call, lineage.error());
+        std::ostream& out = call.terminal.out;
+        if (call.common.json) {
+            out << toJson(*lineage).dump(2) << "\n";
+            return kOk;
+        }
+        const auto seconds = [](std::int64_t us) { return durationText(static_cast<double>(us) / 1e6); };
+        Table table({"ATTEMPT", "FROM", "ON THE CURVE", "ABANDONED", "STEPS LOST", "TOKENS LOST", "TIME LOST", "TAKEN OVER BY"});
+        for (const ipc::LineageBranch& b : lineage->branches) {
+            const bool lost = b.abandonedFrom <= b.abandonedTo;
+            table.add({std::to_string(b.key.attempt), b.parent == 0 ? "step 0" : "attempt " + std::to_string(b.parent) + ", step " + withSeparators(b.forkStep),
+                       b.isEffective ? Table::Cell("steps " + withSeparators(b.forkStep + 1) + " to " + withSeparators(b.effectiveTo), Colour::Green) : Table::Cell("-"),
+                       lost ? Table::Cell("steps " + withSeparators(b.abandonedFrom) + " to " + withSeparators(b.abandonedTo), Colour::Yellow) : Table::Cell("-"),
+                       withSeparators(b.lostSteps), withSeparators(b.lostTokens), seconds(b.lostWallUs), b.cutBy == 0 ? "-" : "attempt " + std::to_string(b.cutBy)});
+        }
+        table.print(out, call.terminal.hasColour);
+        out << "\nlost in all: " << withSeparators(lineage->lostSteps) << " steps, " << withSeparators(lineage->lostTokens) << " tokens, "
+            << seconds(lineage->lostWallUs) << "\n";
         return kOk;
     });
 }

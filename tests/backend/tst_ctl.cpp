@@ -54,6 +54,25 @@ public:
         const std::lock_guard lock(mutex);
         return std::vector<RunInfo>{run};
     }
+    Result<LineageInfo> lineage(const std::string& name) override {
+        if (name != run.run)
+            return fail(ErrorCode::NotFound, "no run is named “" + name + "”; there is demo");
+        LineageBranch cut, last;
+        cut.key = {"demo", 1};
+        cut.isEffective = last.isEffective = true;
+        cut.effectiveTo = 10;
+        cut.cutBy = 2;
+        cut.abandonedFrom = 11;
+        cut.abandonedTo = 14;
+        cut.lostSteps = 4;
+        cut.lostTokens = 1024;
+        cut.lostWallUs = 90'000'000;
+        last.key = {"demo", 2};
+        last.parent = 1;
+        last.forkStep = 10;
+        last.effectiveTo = 20;
+        return LineageInfo{"demo", {cut, last}, 4, 1024, 90'000'000};
+    }
     Result<RunInfo> getRun(const std::string& name) override {
         const std::lock_guard lock(mutex);
         if (name != run.run)
@@ -112,7 +131,6 @@ public:
         bad.damage = "rank0.bin: checksum differs";
         return std::vector<CheckpointInfo>{good, bad};
     }
-    Result<LineageInfo> lineage(const std::string&) override { return LineageInfo{}; }
     Result<SeriesPage> listSeries(const SeriesListQuery& query) override {
         SeriesInfo info;
         info.key = {query.key.run, 1};
@@ -237,6 +255,21 @@ private slots:
         QCOMPARE(machine.code, 0);
         QVERIFY2(!json(machine.out).isNull(), qPrintable(machine.out));
         QVERIFY2(machine.out.contains(expected) || words.contains("runs"), qPrintable(machine.out));
+    }
+    void lineageTellsWhatForksHadCost() {
+        const Outcome table = ctl({"lineage", "demo"});
+        QCOMPARE(table.code, 0);
+        for (const char* part : {"steps 1 to 10", "steps 11 to 14", "1,024", "attempt 2", "attempt 1, step 10", "steps 11 to 20",
+                                 "lost in all: 4 steps, 1,024 tokens, 1 min 30 s"})
+            QVERIFY2(table.out.contains(part), qPrintable(table.out));
+        const QJsonObject machine = json(ctl({"lineage", "demo", "--json"}).out).object();
+        QCOMPARE(machine["lost_steps"].toInt(), 4);
+        const QJsonObject first = machine["branches"].toArray().first().toObject(), last = machine["branches"].toArray().last().toObject();
+        QCOMPARE(first["abandoned"].toArray(), (QJsonArray{11, 14}));
+        QCOMPARE(first["cut_by"].toInt(), 2);
+        QCOMPARE(last["fork_step"].toInt(), 10);
+        QVERIFY(!last.contains("abandoned") && !last.contains("cut_by"));
+        QCOMPARE(ctl({"lineage", "elsewhere"}).code, 5);
     }
     void eventsMayBeLimitedToTheNewest() {
         const Outcome one = ctl({"events", "demo", "--limit", "1"});
