@@ -68,8 +68,10 @@ void Event::holdUp(const Stream& stream) const {
 
 bool Event::isReached() const {
     const cudaError_t answer = cudaEventQuery(eventOf(*this));
-    if (answer == cudaErrorNotReady)
+    if (answer == cudaErrorNotReady) {
+        static_cast<void>(cudaGetLastError()); // CUDA remembers it, and the next launch's check would find it
         return false;
+    }
     checkCuda(answer, "cudaEventQuery(eventOf(*this))");
     return true;
 }

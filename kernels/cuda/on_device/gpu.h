@@ -14,8 +14,10 @@
 namespace telehelm::kernels::cuda {
 
 inline void checkCuda(cudaError_t code, const char* expression) {
-    if (code != cudaSuccess)
+    if (code != cudaSuccess) {
+        static_cast<void>(cudaGetLastError()); // told here: a later launch must not be blamed for it
         throw std::runtime_error(std::string(expression) + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
+    }
 }
 #define TELEHELM_CUDA_CHECK(expression) ::telehelm::kernels::cuda::checkCuda(expression, #expression)
 
