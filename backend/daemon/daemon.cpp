@@ -27,7 +27,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(DaemonOptions options) {
 
 Result<void> Daemon::start() {
     const std::filesystem::path linkFile = m_options.stateDir / "link-endpoint";
-    auto store = store::Store::open(m_options.stateDir / "telehelm.db");
+    auto store = store::Store::open(m_options.stateDir / "telehelm.db",
+                                    m_options.readOnly ? store::Store::Access::ReadOnly : store::Store::Access::ReadWrite);
     if (!store)
         return tl::unexpected(store.error());
     m_store = std::move(*store);
@@ -61,13 +62,15 @@ Result<void> Daemon::start() {
     std::ifstream(linkFile) >> before;
     Result<std::unique_ptr<ipc::TrainerLinkServer>> link = tl::unexpected(Error{});
     const std::lock_guard lock(m_mutex); // the first trainer waits until everything is known
-    if (!before.empty() && m_options.linkEndpoint.ends_with(":*"))
+    if (!before.empty() && !m_options.readOnly && m_options.linkEndpoint.ends_with(":*"))
         link = ipc::serveTrainers(*this, before);
     if (!link)
         link = ipc::serveTrainers(*this, m_options.linkEndpoint);
     if (!link)
         return tl::unexpected(link.error());
     m_link = std::move(*link);
+    if (m_options.readOnly)
+        return readRuns();
     if (auto written = writeFileAtomically(linkFile, m_link->endpoint() + "\n"); !written)
         return written;
     if (auto recovered = recover(); !recovered)
@@ -102,6 +105,11 @@ std::optional<bool> Daemon::waitForShutdown(int timeoutMs) {
 RunEntry* Daemon::findRun(const std::string& run) {
     const auto found = m_runs.find(run);
     return found == m_runs.end() ? nullptr : &found->second;
+}
+
+Error Daemon::onlyReads() const {
+    return {ErrorCode::FailedPrecondition, "this telehelmd was started with --read-only: it shows what is stored and changes nothing",
+            m_options.stateDir.string()};
 }
 
 Error Daemon::unknownRun(const std::string& run) const {

@@ -34,6 +34,7 @@ struct DaemonOptions {
     std::filesystem::path stateDir;     // locked by the caller
     std::string liveEndpoint = "tcp://127.0.0.1:*";
     std::string linkEndpoint = "tcp://127.0.0.1:*";
+    bool readOnly = false;              // only shows what is stored: no jobs, no trainers, no commands; writes nothing, needs no lock
     std::filesystem::path rankProgram;  // empty: telehelm-rank beside this program
 };
 
@@ -98,6 +99,7 @@ private:
     Result<Prepared> prepareStart(const ipc::StartRequest& request);
     Result<void> launchAttempt(RunEntry& entry, ipc::AttemptInfo attempt); // m_mutex held; adds it to the entry
     [[nodiscard]] supervise::JobSpec jobSpec(const ipc::AttemptInfo& attempt, std::int32_t ranks) const;
+    Result<void> readRuns();
     Result<void> recover();
     void computeTokensSeen(RunEntry& entry);
     void finishAttempt(const supervise::JobExit& ended);
@@ -136,6 +138,7 @@ private:
     void tellProgress(RunEntry& entry);
     RunEntry* findRun(const std::string& run);
     [[nodiscard]] ipc::RunCounters countersOf(const RunEntry& entry, const ipc::LiveCounters& live) const;
+    [[nodiscard]] Error onlyReads() const;
     [[nodiscard]] Error unknownRun(const std::string& run) const;
     [[nodiscard]] std::filesystem::path runDir(const std::string& run) const { return m_options.stateDir / "runs" / run; }
 

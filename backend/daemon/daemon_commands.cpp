@@ -55,6 +55,8 @@ std::string diffOf(const Command& command, const RunEntry& entry) {
 } // namespace
 
 Result<Command> Daemon::submit(const Command& asked) {
+    if (m_options.readOnly)
+        return tl::unexpected(onlyReads());
     if (asked.id.empty())
         return fail(ErrorCode::InvalidArgument, "a command needs a UUID, so that sending it again is harmless", "telehelmd");
     const std::lock_guard lock(m_mutex);

@@ -75,6 +75,8 @@ Result<std::vector<Event>> Daemon::listEvents(const EventQuery& query) {
 }
 
 Result<Event> Daemon::addNote(const Event& note) {
+    if (m_options.readOnly)
+        return tl::unexpected(onlyReads());
     const std::lock_guard lock(m_mutex);
     RunEntry* entry = findRun(note.key.run);
     if (!entry)

@@ -110,6 +110,8 @@ supervise::JobSpec Daemon::jobSpec(const AttemptInfo& attempt, std::int32_t rank
 }
 
 Result<RunInfo> Daemon::startRun(const StartRequest& request) {
+    if (m_options.readOnly)
+        return tl::unexpected(onlyReads());
     const std::lock_guard oneAtATime(m_startMutex);
     {
         const std::lock_guard lock(m_mutex);
@@ -182,8 +184,7 @@ Result<void> Daemon::launchAttempt(RunEntry& entry, AttemptInfo attempt) {
     return {};
 }
 
-// After a start of the daemon: running jobs are watched again, those that ended meanwhile are brought to their end.
-Result<void> Daemon::recover() {
+Result<void> Daemon::readRuns() {
     auto records = m_store->runs();
     if (!records)
         return tl::unexpected(records.error());
@@ -199,9 +200,20 @@ Result<void> Daemon::recover() {
             continue;
         }
         entry.readConfig();
+        computeTokensSeen(entry);
+        for (const AttemptInfo& attempt : entry.attempts)
+            m_book.recovered(attempt.key, attempt.pointsStored);
+    }
+    return {};
+}
+
+// After a start of the daemon: running jobs are watched again, those that ended meanwhile are brought to their end.
+Result<void> Daemon::recover() {
+    if (auto read = readRuns(); !read)
+        return read;
+    for (auto& [name, entry] : m_runs) {
         if (auto recalled = recallRetry(entry); !recalled)
             return recalled;
-        computeTokensSeen(entry);
         auto pending = m_store->pendingCommands(entry.record.run);
         if (!pending)
             return tl::unexpected(pending.error());
@@ -213,7 +225,6 @@ Result<void> Daemon::recover() {
                                       : "The daemon was restarted before the new attempt was made; ask again."});
             }
         for (AttemptInfo& attempt : entry.attempts) {
-            m_book.recovered(attempt.key, attempt.pointsStored);
             if (isLive(attempt.state) && m_supervisor->adopt(attempt.key, attempt.runDir)) {
                 spdlog::info("{}/{}: still running, taken up again", attempt.key.run, attempt.key.attempt);
                 entry.retry.launched(std::chrono::steady_clock::now());

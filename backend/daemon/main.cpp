@@ -24,6 +24,7 @@ struct Arguments {
     std::string control = "127.0.0.1:7443", live = "tcp://127.0.0.1:7444", link = "tcp://127.0.0.1:*";
     bool isControlGiven = false, isLiveGiven = false;
     int metricsPort = -1; // none
+    bool readOnly = false;
 };
 
 int complain(const Error& error) {
@@ -44,11 +45,16 @@ auto withFallback(bool isGiven, const std::string& wanted, const std::string& an
 }
 
 int serve(const Arguments& arguments) {
-    auto stateDir = daemon::StateDir::lock(arguments.stateDir);
-    if (!stateDir)
-        return complain(stateDir.error());
+    std::optional<daemon::StateDir> held;
+    if (!arguments.readOnly) {
+        auto stateDir = daemon::StateDir::lock(arguments.stateDir);
+        if (!stateDir)
+            return complain(stateDir.error());
+        held.emplace(std::move(*stateDir));
+    }
     daemon::DaemonOptions options;
-    options.stateDir = std::filesystem::absolute(stateDir->path());
+    options.stateDir = std::filesystem::absolute(arguments.stateDir);
+    options.readOnly = arguments.readOnly;
     options.linkEndpoint = arguments.link;
     auto daemon = withFallback(arguments.isLiveGiven, arguments.live, "tcp://127.0.0.1:*", [&](const std::string& live) {
         options.liveEndpoint = live;
@@ -70,20 +76,26 @@ int serve(const Arguments& arguments) {
     }
     const std::string host = arguments.control.substr(0, arguments.control.rfind(':'));
     const std::string address = host + ":" + std::to_string((*control)->port());
-    if (auto written = daemon::writeDaemonCard(options.stateDir, {address, (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint(), (*daemon)->epoch()});
-        !written)
+    if (arguments.readOnly) {
+        spdlog::info("telehelmd {} shows {} and changes nothing: telehelm --server {}, telehelmctl --server {} …", daemon::kVersion,
+                     options.stateDir.string(), address, address);
+    } else if (auto written = daemon::writeDaemonCard(options.stateDir, {address, (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint(), (*daemon)->epoch()});
+        !written) {
         return complain(written.error());
-    spdlog::info("telehelmd {} serves {}: control {}, live {}, trainers {}", daemon::kVersion, options.stateDir.string(), address,
-                 (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint());
+    } else {
+        spdlog::info("telehelmd {} serves {}: control {}, live {}, trainers {}", daemon::kVersion, options.stateDir.string(), address,
+                     (*daemon)->liveEndpoint(), (*daemon)->linkEndpoint());
+    }
     std::optional<bool> shutdown;
     while (stopSignal == 0 && !shutdown)
         shutdown = (*daemon)->waitForShutdown(100);
     spdlog::info(shutdown.value_or(false) ? "stops, with its jobs" : "stops; training jobs go on");
-    if (shutdown.value_or(false))
+    if (shutdown.value_or(false) && !arguments.readOnly)
         (*daemon)->stopAllJobs(60'000);
     metrics.reset();
     control->reset();
-    daemon::removeDaemonCard(options.stateDir);
+    if (!arguments.readOnly)
+        daemon::removeDaemonCard(options.stateDir);
     return 0;
 }
 
@@ -98,6 +110,7 @@ int main(int argc, char** argv) {
                "  telehelmd --state-dir /data/telehelm        keep everything elsewhere\n"
                "  telehelmd --metrics-port 7446                counters for Prometheus at http://127.0.0.1:7446/metrics\n"
                "  telehelmd --control 127.0.0.1:0 --live 'tcp://127.0.0.1:*'   any free ports (see daemon.json)\n"
+               "  telehelmd --read-only --state-dir /mnt/archive --control 127.0.0.1:7450   look at what another machine kept\n"
                "  telehelmd check                             is everything that was stored still there? (beside a daemon, too)\n"
                "  telehelmd check --repair                    make again what can be made again (the daemon must be stopped)\n"
                "Exit status: 0 stopped, 1 cannot serve (says why), 2 wrong use.");
@@ -109,6 +122,9 @@ int main(int argc, char** argv) {
     app.add_option("--metrics-port", arguments.metricsPort,
                    "Serve the counters as OpenMetrics text at http://127.0.0.1:PORT/metrics; port 0: any (the log says which). Off unless given")
         ->check(CLI::Range(0, 65535));
+    app.add_flag("--read-only", arguments.readOnly,
+                 "Only show what the folder holds: no jobs, no trainers, no commands, not a byte changed. For folders that cannot be\n"
+                 "written, copies and archives; clients find it by --server");
     bool isForeground = true;
     app.add_flag("--foreground", isForeground, "Stay in the foreground (always so; for scripts that say it)");
     daemon::CheckArguments check;

@@ -58,7 +58,8 @@ Result<StateDir> StateDir::lock(const fs::path& dir) {
     const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return fail(ErrorCode::FailedPrecondition,
-                    std::string("the state folder cannot be written: ") + std::strerror(errno) + "; choose another with --state-dir", dir.string());
+                    std::string("the state folder cannot be written: ") + std::strerror(errno) + "; choose another with --state-dir, or look at what it holds with --read-only",
+                    dir.string());
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         std::ifstream in(file);
         std::string pid;

@@ -13,14 +13,22 @@ namespace {
     throw SqlError(code, what + ": " + (db ? sqlite3_errmsg(db) : "out of memory"));
 }
 
+// As it lies in the page: sqlite3_value_text would copy it to put a 0 behind it.
 std::string_view textOf(sqlite3_value* value) {
-    const auto* bytes = reinterpret_cast<const char*>(sqlite3_value_text(value));
+    const auto* bytes = static_cast<const char*>(sqlite3_value_blob(value));
     return {bytes ? bytes : "", bytes ? static_cast<std::size_t>(sqlite3_value_bytes(value)) : 0};
 }
 
 // name_matches(glob, name) in SQL: so a million names are searched without leaving SQLite.
 void nameMatches(sqlite3_context* context, int, sqlite3_value** values) {
     sqlite3_result_int(context, matches(textOf(values[0]), textOf(values[1])) ? 1 : 0);
+}
+
+std::string uriPath(const std::string& path) {
+    std::string escaped;
+    for (const char c : path)
+        escaped += c == '%' ? "%25" : c == '?' ? "%3f" : c == '#' ? "%23" : std::string(1, c);
+    return escaped;
 }
 
 } // namespace
@@ -83,8 +91,11 @@ std::string_view Rows::blob(int column) const {
 }
 
 Database::Database(const std::filesystem::path& file, Mode mode) {
-    const int flags = mode == Mode::ReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    if (sqlite3_open_v2(file.c_str(), &m_db, flags | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK) {
+    const int flags = mode == Mode::ReadWrite   ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                      : mode == Mode::Immutable ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+                                                : SQLITE_OPEN_READONLY;
+    const std::string name = mode == Mode::Immutable ? "file:" + uriPath(file.string()) + "?immutable=1" : file.string();
+    if (sqlite3_open_v2(name.c_str(), &m_db, flags | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK) {
         const SqlError error(m_db ? sqlite3_extended_errcode(m_db) : SQLITE_NOMEM, m_db ? sqlite3_errmsg(m_db) : "out of memory");
         sqlite3_close(m_db);
         throw error;

@@ -60,7 +60,8 @@ private:
 /// One thread at a time.
 class Database {
 public:
-    enum class Mode { ReadWrite, ReadOnly };
+    /// Immutable: read without locks and without a -wal or -shm, as on a disk that nobody can write.
+    enum class Mode { ReadWrite, ReadOnly, Immutable };
     Database(const std::filesystem::path& file, Mode mode);
     ~Database();
     Database(const Database&) = delete;

@@ -33,10 +33,16 @@ std::string lostCommits(std::uint64_t commits, const std::filesystem::path& file
 
 class Store::Impl {
 public:
-    explicit Impl(const std::filesystem::path& file) : m_file(file), m_writer(file, Database::Mode::ReadWrite), m_mark(file) {}
-    ~Impl() { foldLogs(); }
+    Impl(const std::filesystem::path& file, Access access)
+        : m_file(file), m_readMode(readMode(file, access)), m_isReadOnly(access == Access::ReadOnly),
+          m_writer(file, m_isReadOnly ? m_readMode : Database::Mode::ReadWrite), m_mark(file) {}
+    ~Impl() {
+        if (!m_isReadOnly)
+            foldLogs();
+    }
 
     Result<void> prepare();
+    Result<void> checkVersion();
     [[nodiscard]] const std::vector<std::string>& notices() const { return m_notices; }
 
     template <typename T>
@@ -118,7 +124,7 @@ private:
                 return db;
             }
         }
-        auto db = std::make_unique<Database>(m_file, Database::Mode::ReadOnly);
+        auto db = std::make_unique<Database>(m_file, m_readMode);
         db->execute("PRAGMA cache_size=-4000"); // the system caches the file's pages, too
         return db;
     }
@@ -136,7 +142,17 @@ private:
     void foldLogs();
     void loadPoints(Database& db, const std::vector<std::int64_t>& attempts, std::shared_lock<std::shared_mutex>& lock);
 
-    const std::filesystem::path m_file; // constant after construction
+    // Without a log nothing is on its way into the file, and SQLite need not make the files that a log takes.
+    static Database::Mode readMode(const std::filesystem::path& file, Access access) {
+        std::error_code error;
+        const auto logBytes = std::filesystem::file_size(file.string() + "-wal", error);
+        return access == Access::ReadOnly && (error || logBytes == 0) ? Database::Mode::Immutable : Database::Mode::ReadOnly;
+    }
+
+    // constant after construction
+    const std::filesystem::path m_file;
+    const Database::Mode m_readMode;
+    const bool m_isReadOnly;
     std::mutex m_writeMutex;
     Database m_writer;                             // guarded by m_writeMutex
     CommitMark m_mark;                             // guarded by m_writeMutex
@@ -149,8 +165,20 @@ private:
     std::vector<std::unique_ptr<Database>> m_readers; // guarded by m_readerMutex
 };
 
+Result<void> Store::Impl::checkVersion() {
+    const auto version = schemaVersion(m_writer, m_file.string());
+    if (!version)
+        return tl::unexpected(version.error());
+    if (*version != kSchemaVersion)
+        return fail(ErrorCode::FailedPrecondition,
+                    "the store has version " + std::to_string(*version) + " and must be brought to version " + std::to_string(kSchemaVersion) +
+                        " first: start telehelmd once on a copy that can be written",
+                    m_file.string());
+    return {};
+}
+
 Result<void> Store::Impl::prepare() {
-    if (auto prepared = prepareSchema(m_writer, m_file.string()); !prepared)
+    if (auto prepared = m_isReadOnly ? checkVersion() : prepareSchema(m_writer, m_file.string()); !prepared)
         return prepared;
     {
         Rows rows = m_writer.query("SELECT commits FROM store_state");
@@ -161,9 +189,13 @@ Result<void> Store::Impl::prepare() {
     }
     if (const auto marked = CommitMark::read(m_file); marked && *marked > m_commits) {
         m_notices.push_back(lostCommits(*marked - m_commits, m_file));
+        if (m_isReadOnly)
+            return {};
         m_writer.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text) VALUES('commits',0,0,0,0,0,?,?)", ipc::nowUs(),
                      m_notices.back());
     }
+    if (m_isReadOnly)
+        return {};
     m_mark.write(m_commits);
     foldLogs();
     return {};
@@ -434,9 +466,9 @@ Result<void> Store::Impl::querySeries(const ipc::SeriesQuery& query, const std::
 Store::Store(std::unique_ptr<Impl> impl) : m_impl(std::move(impl)) {}
 Store::~Store() = default;
 
-Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& file) {
+Result<std::unique_ptr<Store>> Store::open(const std::filesystem::path& file, Access access) {
     try {
-        auto impl = std::make_unique<Impl>(file);
+        auto impl = std::make_unique<Impl>(file, access);
         if (auto prepared = impl->prepare(); !prepared)
             return tl::unexpected(prepared.error());
         return std::unique_ptr<Store>(new Store(std::move(impl)));

@@ -31,7 +31,9 @@ struct IngestedBatch {
 /// Any thread; every method blocks until its work is durable or read.
 class Store {
 public:
-    static Result<std::unique_ptr<Store>> open(const std::filesystem::path& file);
+    /// ReadOnly changes not a byte, also where nobody could (a disk mounted read-only): what writes fails with FailedPrecondition.
+    enum class Access { ReadWrite, ReadOnly };
+    static Result<std::unique_ptr<Store>> open(const std::filesystem::path& file, Access access = Access::ReadWrite);
     ~Store();
     /// What open() noticed that an operator should know, in plain sentences; empty: nothing.
     [[nodiscard]] const std::vector<std::string>& notices() const;

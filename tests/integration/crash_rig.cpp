@@ -5,6 +5,7 @@
 #include <QFile>
 #include <QJsonDocument>
 #include <QJsonObject>
+#include <QRegularExpression>
 #include <QTest>
 
 #include <bit>
@@ -87,6 +88,22 @@ bool CrashRig::serves() {
         return false;
     const QJsonObject json = QJsonDocument::fromJson(card.readAll()).object();
     m_client = makeControlClient(json["control"].toString().toStdString(), 60'000);
+    return m_client->hello(kProtocolVersion, "tests").has_value();
+}
+
+bool CrashRig::showReadOnly() {
+    forgetLog();
+    m_daemon.setStandardErrorFile(m_logFile, QIODevice::Append);
+    m_daemon.start(path("bin/telehelmd"), {"--read-only", "--state-dir", state(), "--control", "127.0.0.1:0", "--live", "tcp://127.0.0.1:*"});
+    static const QRegularExpression address("telehelmctl --server ([0-9.:]+) ");
+    QRegularExpressionMatch found;
+    (void)QTest::qWaitFor([&] {
+        found = address.match(log().join('\n'));
+        return found.hasMatch() || m_daemon.state() == QProcess::NotRunning;
+    }, kCrashPatience);
+    if (!found.hasMatch())
+        return false;
+    m_client = makeControlClient(found.captured(1).toStdString(), 60'000);
     return m_client->hello(kProtocolVersion, "tests").has_value();
 }
 

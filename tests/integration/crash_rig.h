@@ -31,6 +31,8 @@ public:
     /// Waits until it serves; false when it has ended or does not.
     [[nodiscard]] bool serves();
     [[nodiscard]] bool start() { launch(); return serves(); }
+    /// Starts it with --read-only and waits until it serves.
+    [[nodiscard]] bool showReadOnly();
     void kill();            // SIGKILL
     [[nodiscard]] bool terminate(); // SIGTERM; false when it does not end by itself with 0
     /// Its exit code when it ends by itself within the patience; −1 when it does not.

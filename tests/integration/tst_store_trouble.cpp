@@ -135,8 +135,22 @@ void TestStoreTrouble::aReadOnlyFolder() {
     rig.launch();
     QCOMPARE(rig.exitCode(), 1);
     QCOMPARE(rig.log().size(), 1);
-    CHECKED(says(rig, {rig.state(), "cannot be written", "Read-only file system", "--state-dir"}));
+    CHECKED(says(rig, {rig.state(), "cannot be written", "Read-only file system", "--state-dir", "--read-only"}));
     CHECKED(goesOn(rig));
+    // What is there can be looked at, with the log that the killed daemon has left, and nothing else is possible.
+    QVERIFY2(rig.showReadOnly(), qPrintable(rig.log().join('\n')));
+    std::uint64_t points = 0;
+    QCOMPARE(rig.compareSeries(0, 1, &points), QString());
+    QVERIFY(points > 0);
+    const auto runs = rig.client().listRuns();
+    QVERIFY(runs && runs->size() == 1);
+    ipc::Command pause;
+    pause.id = ipc::newUuid();
+    pause.key = kFedAttempt;
+    pause.kind = ipc::CommandKind::Pause;
+    const auto refused = rig.client().submit(pause);
+    QVERIFY(!refused && refused.error().text().find("--read-only") != std::string::npos);
+    QVERIFY(rig.terminate());
     QVERIFY(disk.remount("rw"));
     QVERIFY2(rig.start(), qPrintable(rig.log().join('\n')));
     CHECKED(endsWhole(rig));
