@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same points in our store and in other programs' files, in one run: how long until the first complete curve is there, in how much memory,
 // and how many points a second are taken. bench_peers.py is the others' part; ./dev bench peers prepares its Python. One JSON object a line.
+// Each side runs as often as the other, in turn; medians count.
 // Usage: bench_peers [points per series] [series]
 #include <algorithm>
 #include <chrono>
@@ -31,6 +32,7 @@ using nlohmann::json;
 
 constexpr std::size_t kBatchPoints = 512, kBatchesPerCommit = 64;
 constexpr std::size_t kTrackedPoints = 10'000; // for a tracker that takes values one by one
+constexpr int kRounds = 5;
 constexpr std::uint32_t kBuckets = 2000;       // of a first curve: more than a plot has pixels
 const AttemptKey kKey{"peers", 1};
 
@@ -78,14 +80,14 @@ void writeRaw(const Curves& curves, std::size_t length, const fs::path& file) {
         out.write(reinterpret_cast<const char*>(curve.data()), static_cast<std::streamsize>(length * sizeof(double)));
 }
 
-/// Durable after each commit; milliseconds of the commits.
-double ingest(const Curves& curves, const fs::path& file) {
+/// The first `length` points of each curve, durable after each commit; milliseconds of the commits.
+double ingest(const Curves& curves, std::size_t length, const fs::path& file) {
     auto store = must(store::Store::open(file));
     must(store->addRun({kKey.run, "", nowUs(), ""}));
     AttemptInfo attempt;
     attempt.key = kKey;
     must(store->addAttempt(attempt));
-    const std::size_t stepsPerBatch = std::max<std::size_t>(1, kBatchPoints / curves.size()), length = curves[0].size();
+    const std::size_t stepsPerBatch = std::max<std::size_t>(1, kBatchPoints / curves.size());
     std::vector<TelemetryBatch> batches;
     std::uint64_t sequence = 0;
     double ms = 0;
@@ -173,31 +175,35 @@ public:
     }
     void run() {
         const std::size_t points = m_curves.size() * m_curves[0].size();
-        const double ours = static_cast<double>(points) / ingest(m_curves, m_folder / "store.db") * 1e3;
+        const double whole = static_cast<double>(points) / ingest(m_curves, m_curves[0].size(), m_folder / "store.db") * 1e3;
         writeRaw(m_curves, m_curves[0].size(), m_folder / "points");
         std::fprintf(stderr, "bench_peers: writing %zu points as tfevents\n", points);
         fs::create_directories(m_folder / "tfevents");
         (void)peer("write-tfevents", m_folder / "points", m_folder / "tfevents");
-        const json summary = opened(kBuckets), raw = opened(0);
-        for (const char* loader : {"open-accumulator", "open-data-server"}) {
-            std::fprintf(stderr, "bench_peers: %s\n", loader);
-            compareOpening(peer(loader, m_folder / "tfevents", seriesName(0)), loader, summary, raw);
+        std::vector<json> summary, raw, accumulator, server;
+        for (int round = 1; round <= kRounds; ++round) { // in turn, so that a slow minute hits all alike
+            std::fprintf(stderr, "bench_peers: opening, round %d of %d\n", round, kRounds);
+            summary.push_back(opened(kBuckets));
+            accumulator.push_back(peer("open-accumulator", m_folder / "tfevents", seriesName(0)));
+            raw.push_back(opened(0));
+            server.push_back(peer("open-data-server", m_folder / "tfevents", seriesName(0)));
         }
-        compareIngest(ours, points);
+        compareOpening(median(accumulator), "open-accumulator", median(summary), median(raw));
+        compareOpening(median(server), "open-data-server", median(summary), median(raw));
+        compareIngest(whole, points);
     }
 
 private:
-    /// The best of five processes. Files are warm for everybody: they have just been written.
+    /// Each in a process of its own. Files are warm for everybody: they have just been written.
     json opened(std::uint32_t buckets) {
-        json best;
-        for (int i = 0; i < 5; ++i) {
-            json now = runAndRead({fs::read_symlink("/proc/self/exe"), "--open", m_folder / "store.db", std::to_string(buckets)});
-            if (now["points"] != m_curves[0].size())
-                throw std::runtime_error("our own curve lacks points");
-            if (best.is_null() || now["ms"] < best["ms"])
-                best = std::move(now);
-        }
-        return best;
+        json now = runAndRead({fs::read_symlink("/proc/self/exe"), "--open", m_folder / "store.db", std::to_string(buckets)});
+        if (now["points"] != m_curves[0].size())
+            throw std::runtime_error("our own curve lacks points");
+        return now;
+    }
+    static json median(std::vector<json> runs) {
+        std::ranges::sort(runs, {}, [](const json& run) { return run["ms"].get<double>(); });
+        return runs[runs.size() / 2];
     }
     json peer(const std::string& task, const std::string& first, const std::string& second) {
         return runAndRead({m_python, m_script, task, first, std::to_string(m_curves.size()), second});
@@ -206,7 +212,7 @@ private:
         if (theirs["points"] != m_curves[0].size())
             throw std::runtime_error(std::string(loader) + " has not loaded every point");
         json line = {{"bench", "peers"}, {"what", "first complete curve"}, {"peer", theirs["version"]}, {"loader", loader},
-                     {"series", m_curves.size()}, {"points", m_curves.size() * m_curves[0].size()},
+                     {"series", m_curves.size()}, {"points", m_curves.size() * m_curves[0].size()}, {"median_of", kRounds},
                      {"peer_ms", theirs["ms"]}, {"peer_peak_mb", theirs["peak_mb"]}, {"ours_ms", summary["ms"]},
                      {"ours_raw_ms", raw["ms"]}, {"ours_peak_mb", summary["peak_mb"]}, {"ours_raw_peak_mb", raw["peak_mb"]}};
         line["time_ratio"] = theirs["ms"].get<double>() / summary["ms"].get<double>();
@@ -214,15 +220,22 @@ private:
         line["memory_ratio"] = theirs["peak_mb"].get<double>() / summary["peak_mb"].get<double>();
         tell(std::move(line));
     }
-    void compareIngest(double ours, std::size_t points) {
+    void compareIngest(double whole, std::size_t points) {
         const std::size_t steps = std::max<std::size_t>(1, std::min(m_curves[0].size(), kTrackedPoints / m_curves.size()));
         writeRaw(m_curves, steps, m_folder / "tracked");
-        fs::create_directories(m_folder / "aim");
-        std::fprintf(stderr, "bench_peers: tracking %zu points\n", steps * m_curves.size());
-        const json theirs = peer("track-aim", m_folder / "tracked", m_folder / "aim");
-        const double rate = theirs["points"].get<double>() / theirs["ms"].get<double>() * 1e3;
-        tell({{"bench", "peers"}, {"what", "ingest"}, {"peer", theirs["version"]}, {"peer_points", theirs["points"]}, {"peer_points_per_s", rate},
-              {"ours_points", points}, {"ours_points_per_s_durable", ours}, {"rate_ratio", ours / rate}});
+        const std::size_t tracked = steps * m_curves.size();
+        std::vector<json> theirs, ours;
+        for (int round = 1; round <= kRounds; ++round) {
+            std::fprintf(stderr, "bench_peers: tracking %zu points, round %d of %d\n", tracked, round, kRounds);
+            const std::string name = std::to_string(round);
+            fs::create_directories(m_folder / ("aim-" + name));
+            theirs.push_back(peer("track-aim", m_folder / "tracked", m_folder / ("aim-" + name)));
+            ours.push_back({{"ms", ingest(m_curves, steps, m_folder / ("tracked-" + name + ".db"))}});
+        }
+        const auto rate = [&](const std::vector<json>& runs) { return static_cast<double>(tracked) / median(runs)["ms"].get<double>() * 1e3; };
+        tell({{"bench", "peers"}, {"what", "ingest"}, {"peer", theirs[0]["version"]}, {"points", tracked}, {"median_of", kRounds},
+              {"peer_points_per_s", rate(theirs)}, {"ours_points_per_s_durable", rate(ours)}, {"rate_ratio", rate(ours) / rate(theirs)},
+              {"ours_points_per_s_durable_whole", whole}, {"whole_points", points}});
     }
     static void tell(json line) {
         line["load"] = load();
