@@ -16,6 +16,11 @@ constexpr std::int64_t kSeldom = 10;         // steps between points that need n
 constexpr int kRecalibrations = 4;           // a machine that was busy at the start is measured too low
 constexpr double kWorthSaying = 1.05;        // a higher peak than the one that was told is told again from here on
 constexpr std::int64_t kMixtureWindow = 100; // steps over which the achieved share is measured
+#ifdef NDEBUG
+constexpr std::int64_t kReplicaCheckUnasked = 0; // steps; 0: never
+#else
+constexpr std::int64_t kReplicaCheckUnasked = 1;
+#endif
 
 double msSince(Clock::time_point began) {
     return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
@@ -223,7 +228,8 @@ void Trainer::trainStep() {
 
 /// A weight that drifts apart over the tensor ranks spoils the run silently (it happened to BLOOM).
 void Trainer::checkReplicas(std::int64_t step) {
-    const std::int64_t every = m_options.config.parallel.checkReplicasEvery;
+    const std::int64_t asked = m_options.config.parallel.checkReplicasEvery;
+    const std::int64_t every = asked > 0 ? asked : kReplicaCheckUnasked;
     if (every <= 0 || step % every != 0) {
         return;
     }
