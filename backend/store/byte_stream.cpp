@@ -6,16 +6,23 @@
 namespace telehelm::store {
 
 void putVarint(std::string& out, std::uint64_t value) {
-    while (value >= 0x80) {
-        out.push_back(static_cast<char>(value | 0x80));
-        value >>= 7;
+    if (value < 0x80) { // by far the most
+        out.push_back(static_cast<char>(value));
+        return;
     }
-    out.push_back(static_cast<char>(value));
+    char bytes[10];
+    std::size_t count = 0;
+    for (; value >= 0x80; value >>= 7)
+        bytes[count++] = static_cast<char>(value | 0x80);
+    bytes[count++] = static_cast<char>(value);
+    out.append(bytes, count);
 }
 
 void putFixed64(std::string& out, std::uint64_t value) {
-    for (int shift = 0; shift < 64; shift += 8)
-        out.push_back(static_cast<char>(value >> shift));
+    char bytes[8];
+    for (int i = 0; i < 8; ++i)
+        bytes[i] = static_cast<char>(value >> (8 * i));
+    out.append(bytes, sizeof bytes);
 }
 
 void putPlanes(std::string& out, std::span<const std::uint64_t> values) {

@@ -71,7 +71,7 @@ Result<int> schemaVersion(Database& db, const std::string& context) {
 }
 
 Result<void> prepareSchema(Database& db, const std::string& context) {
-    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-16000");
+    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-16000");
     const auto version = schemaVersion(db, context);
     if (!version)
         return tl::unexpected(version.error());

@@ -2,6 +2,7 @@
 #include "store/series_rows.h"
 
 #include <bit>
+#include <optional>
 
 #include "store/glob.h"
 
@@ -30,15 +31,38 @@ std::string endOfPrefix(std::string prefix) {
     return prefix;
 }
 
-// The names that may match lie between the glob's literal beginning and its end; the index holds them in order.
-template <typename Use>
-auto withRange(const std::string& glob, const Use& use) {
-    const std::string prefix(literalPrefix(glob));
-    std::string end = endOfPrefix(prefix);
-    if (end.empty())
-        end = "\xff"; // no UTF-8 text begins so
-    return use(prefix, end);
-}
+// The names that may match lie between the glob's literal beginning and its end; the index holds them in order. A million names are
+// searched, and each condition costs on each of them: a query has only those that say something.
+#define TELEHELM_NAMES(what, begin, end, glob) what " FROM series WHERE attempt_id=?1 AND name" begin "?2" end glob
+#define TELEHELM_NO_END " AND ?3 IS NULL" // tested once, not per name
+#define TELEHELM_END " AND name<?3"
+#define TELEHELM_NO_GLOB " AND ?4 IS NULL"
+#define TELEHELM_GLOB " AND name_matches(?4, name)"
+#define TELEHELM_QUERIES(what, tail)                                                                                                    \
+    {{{TELEHELM_NAMES(what, ">=", TELEHELM_NO_END, TELEHELM_NO_GLOB) tail, TELEHELM_NAMES(what, ">=", TELEHELM_NO_END, TELEHELM_GLOB) tail}, \
+      {TELEHELM_NAMES(what, ">=", TELEHELM_END, TELEHELM_NO_GLOB) tail, TELEHELM_NAMES(what, ">=", TELEHELM_END, TELEHELM_GLOB) tail}},     \
+     {{TELEHELM_NAMES(what, ">", TELEHELM_NO_END, TELEHELM_NO_GLOB) tail, TELEHELM_NAMES(what, ">", TELEHELM_NO_END, TELEHELM_GLOB) tail},  \
+      {TELEHELM_NAMES(what, ">", TELEHELM_END, TELEHELM_NO_GLOB) tail, TELEHELM_NAMES(what, ">", TELEHELM_END, TELEHELM_GLOB) tail}}}
+using Queries = const char* [2][2][2]; // [from behind a name][with an end][with a glob]
+constexpr Queries kPage = TELEHELM_QUERIES("SELECT " TELEHELM_SERIES_COLUMNS, " ORDER BY name LIMIT ?5");
+constexpr Queries kCount = TELEHELM_QUERIES("SELECT count(*)", "");
+
+struct NameRange {
+    NameRange(const std::string& pattern, const std::string& after) : from(literalPrefix(pattern)) {
+        if (std::string behind = endOfPrefix(from); !behind.empty())
+            end = std::move(behind);
+        if (!pattern.empty() && pattern != from + "*") // which says nothing more than the range does
+            glob = pattern;
+        isBehind = !after.empty() && after >= from;
+        if (isBehind)
+            from = after;
+    }
+    [[nodiscard]] const char* in(const Queries& queries) const { return queries[isBehind][end.has_value()][glob.has_value()]; }
+
+    std::string from;
+    std::optional<std::string> end, glob;
+    bool isBehind = false; // `from` itself is left out
+};
 
 } // namespace
 
@@ -54,34 +78,19 @@ std::optional<SeriesRow> seriesById(Database& db, std::int64_t id) {
 
 std::vector<SeriesRow> pageOfSeries(Database& db, std::int64_t attemptId, const std::string& glob, const std::string& after,
                                     std::uint32_t limit) {
-    return withRange(glob, [&](const std::string& from, const std::string& to) {
-        std::vector<SeriesRow> page;
-        Rows rows = db.query("SELECT " TELEHELM_SERIES_COLUMNS " FROM series WHERE attempt_id=?1 AND name>=max(?2, ?3) AND name<?4 "
-                             "AND name<>?3 AND (?5='' OR name_matches(?5, name)) ORDER BY name LIMIT ?6",
-                             attemptId, from, after, to, glob, limit == 0 ? std::int64_t{-1} : std::int64_t{limit});
-        while (rows.next())
-            page.push_back(rowOf(rows));
-        return page;
-    });
+    const NameRange range(glob, after);
+    std::vector<SeriesRow> page;
+    Rows rows = db.query(range.in(kPage), attemptId, range.from, range.end, range.glob, limit == 0 ? std::int64_t{-1} : std::int64_t{limit});
+    while (rows.next())
+        page.push_back(rowOf(rows));
+    return page;
 }
 
 std::uint64_t countSeries(Database& db, std::int64_t attemptId, const std::string& glob, const std::string& after) {
-    return withRange(glob, [&](const std::string& from, const std::string& to) {
-        // `*` behind the literal beginning says nothing more than the range does.
-        const bool isRangeAll = glob.empty() || glob == from + "*";
-        Rows rows = isRangeAll ? db.query("SELECT count(*) FROM series WHERE attempt_id=?1 AND name>=max(?2, ?3) AND name<?4", attemptId,
-                                          from, after, to)
-                               : db.query("SELECT count(*) FROM series WHERE attempt_id=?1 AND name>=max(?2, ?3) AND name<?4 "
-                                          "AND name_matches(?5, name)",
-                                          attemptId, from, after, to, glob);
-        rows.next();
-        std::uint64_t count = static_cast<std::uint64_t>(rows.integer(0));
-        if (count > 0 && !after.empty() && after >= from && after < to && (glob.empty() || matches(glob, after))) {
-            Rows self = db.query("SELECT 1 FROM series WHERE attempt_id=? AND name=?", attemptId, after); // counted, but not behind itself
-            count -= self.next() ? 1 : 0;
-        }
-        return count;
-    });
+    const NameRange range(glob, after);
+    Rows rows = db.query(range.in(kCount), attemptId, range.from, range.end, range.glob);
+    rows.next();
+    return static_cast<std::uint64_t>(rows.integer(0));
 }
 
 std::int64_t insertSeries(Database& db, std::int64_t attemptId, const std::string& name) {

@@ -136,6 +136,13 @@ void Database::bind(sqlite3_stmt* statement, int at, const std::string& value) {
         raise(m_db, "bind");
 }
 
+void Database::bind(sqlite3_stmt* statement, int at, const std::optional<std::string>& value) {
+    if (value)
+        bind(statement, at, *value);
+    else if (sqlite3_bind_null(statement, at) != SQLITE_OK)
+        raise(m_db, "bind");
+}
+
 void Database::bind(sqlite3_stmt* statement, int at, Blob value) {
     // The bytes outlive the statement's run: query() and run() are called with them alive.
     if (sqlite3_bind_blob(statement, at, value.bytes.data(), static_cast<int>(value.bytes.size()), SQLITE_STATIC) != SQLITE_OK)

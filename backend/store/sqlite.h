@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -93,6 +94,7 @@ private:
     void bind(sqlite3_stmt* statement, int at, std::int32_t value) { bind(statement, at, std::int64_t{value}); }
     void bind(sqlite3_stmt* statement, int at, std::uint32_t value) { bind(statement, at, std::int64_t{value}); }
     void bind(sqlite3_stmt* statement, int at, const std::string& value);
+    void bind(sqlite3_stmt* statement, int at, const std::optional<std::string>& value); // nullopt: NULL
     void bind(sqlite3_stmt* statement, int at, Blob value);
 
     sqlite3* m_db = nullptr;

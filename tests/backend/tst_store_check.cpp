@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Damage of every kind: what `check` says, what it mends, and that everything else stays readable. Besides: an old store, lists,
 // passes, several runs, and what branches cost.
+#include <QRandomGenerator>
+
 #include <filesystem>
 #include <fstream>
 
@@ -79,6 +81,7 @@ private slots:
     void aStoreOfVersionOneIsMigrated();
     void aMillionNamesComeInPages();
     void globs();
+    void globsMatchAsDefined();
     void passesGoFromCoarseToFine();
     void severalRunsInOneQuery();
     void branchesTellWhatTheyCost();
@@ -416,6 +419,39 @@ void TestStoreCheck::globs() {
     QVERIFY(matches("*", "") && matches("*", "a/b") && matches("a*", "a") && matches("*b", "aab") && !matches("*b", "ba"));
     QVERIFY(matches("a?c", "abc") && !matches("a?c", "ac") && matches("a?c", "a唐c") && !matches("?", ""));
     QVERIFY(matches("x[1]*", "x[1]/y") && !matches("x[1]", "x1") && matches("a*b*c", "a1b2bc") && !matches("", "a") && matches("", ""));
+}
+
+// By its definition, letter by letter.
+static bool matchesByDefinition(std::string_view glob, std::string_view name) {
+    if (glob.empty())
+        return name.empty();
+    if (glob[0] == '*')
+        return matchesByDefinition(glob.substr(1), name) || (!name.empty() && matchesByDefinition(glob, name.substr(1)));
+    if (name.empty() || (glob[0] != '?' && glob[0] != name[0]))
+        return false;
+    std::size_t next = 1;
+    while (glob[0] == '?' && next < name.size() && (static_cast<unsigned char>(name[next]) & 0xc0) == 0x80)
+        ++next;
+    return matchesByDefinition(glob.substr(1), name.substr(next));
+}
+
+void TestStoreCheck::globsMatchAsDefined() {
+    std::mt19937 random(QRandomGenerator::global()->generate());
+    const std::array<std::string, 5> letters = {"a", "b", "/", "é", "唐"};
+    int matching = 0;
+    for (int round = 0; round < 200'000; ++round) {
+        std::string glob, name;
+        for (auto left = random() % 7; left > 0; --left) {
+            const auto kind = random() % 9;
+            glob += kind < 3 ? "*" : kind < 4 ? "?" : letters[random() % letters.size()];
+        }
+        for (auto left = random() % 9; left > 0; --left)
+            name += letters[random() % letters.size()];
+        const bool wanted = matchesByDefinition(glob, name);
+        matching += wanted ? 1 : 0;
+        QVERIFY2(store::matches(glob, name) == wanted, (glob + " against " + name).c_str());
+    }
+    QVERIFY(matching > 1000);
 }
 
 void TestStoreCheck::passesGoFromCoarseToFine() {
