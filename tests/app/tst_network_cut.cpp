@@ -85,7 +85,7 @@ class TestNetworkCut : public QObject {
     std::unique_ptr<TcpProxy> m_toTrainers, m_toControl, m_toLive;
 
     void startDaemon() {
-        writeFile(m_dir.filePath("job.sh"), "#!/bin/sh\nwhile [ ! -e exit ]; do sleep 0.05; done\n");
+        writeFile(m_dir.filePath("job.sh"), "#!/bin/sh\nwhile [ ! -e exit ]; do [ -e config.toml ] || exit 0; sleep 0.05; done\n");
         QFile::setPermissions(m_dir.filePath("job.sh"), QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner);
         writeFile(m_dir.filePath("corpus/manifest.json"),
                   R"({"format": "telehelm-corpus", "domains": [{"name": "Code", "languages": "code", "train": {"tokens": 1000}}]})");

@@ -69,7 +69,7 @@ struct Place {
     std::unique_ptr<daemon::Daemon> daemon;
 
     Place() {
-        writeFile(dir.filePath("job.sh"), "#!/bin/sh\necho started\nwhile [ ! -e exit ]; do sleep 0.03; done\necho last words\nexit $(cat exit)\n");
+        writeFile(dir.filePath("job.sh"), "#!/bin/sh\necho started\nwhile [ ! -e exit ]; do [ -e config.toml ] || exit 0; sleep 0.03; done\necho last words\nexit $(cat exit)\n");
         QFile::setPermissions(dir.filePath("job.sh"), QFile::ReadOwner | QFile::WriteOwner | QFile::ExeOwner);
         writeFile(dir.filePath("corpus/manifest.json"),
                   R"({"format": "telehelm-corpus", "domains": [{"name": "Code", "languages": "code", "train": {"tokens": 1000}},

@@ -141,7 +141,7 @@ void TestSupervise::terminateLetsItSave() {
 void TestSupervise::adoptsAfterARestart() {
     QTemporaryDir dir;
     Exits exits;
-    const auto job = script(dir, ": >ready\nwhile [ ! -e stop ]; do sleep 0.05; done\n");
+    const auto job = script(dir, ": >ready\nwhile [ ! -e stop ]; do [ -e ready ] || exit 0; sleep 0.05; done\n");
     pid_t pid = 0;
     {
         Supervisor first(job, exits.sink());
