@@ -178,15 +178,15 @@ public:
         const double whole = static_cast<double>(points) / ingest(m_curves, m_curves[0].size(), m_folder / "store.db") * 1e3;
         writeRaw(m_curves, m_curves[0].size(), m_folder / "points");
         std::fprintf(stderr, "bench_peers: writing %zu points as tfevents\n", points);
-        fs::create_directories(m_folder / "tfevents");
-        (void)peer("write-tfevents", m_folder / "points", m_folder / "tfevents");
+        fs::create_directories(m_folder / "logdir"); // a folder with “tfevents” in its name is taken for a file
+        (void)peer("write-tfevents", m_folder / "points", m_folder / "logdir");
         std::vector<json> summary, raw, accumulator, server;
         for (int round = 1; round <= kRounds; ++round) { // in turn, so that a slow minute hits all alike
             std::fprintf(stderr, "bench_peers: opening, round %d of %d\n", round, kRounds);
             summary.push_back(opened(kBuckets));
-            accumulator.push_back(peer("open-accumulator", m_folder / "tfevents", seriesName(0)));
+            accumulator.push_back(peer("open-accumulator", m_folder / "logdir", seriesName(0)));
             raw.push_back(opened(0));
-            server.push_back(peer("open-data-server", m_folder / "tfevents", seriesName(0)));
+            server.push_back(peer("open-data-server", m_folder / "logdir", seriesName(0)));
         }
         compareOpening(median(accumulator), "open-accumulator", median(summary), median(raw));
         compareOpening(median(server), "open-data-server", median(summary), median(raw));
