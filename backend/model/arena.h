@@ -4,10 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 #include <utility>
 #include <vector>
+
+#include "model/huge_pages.h"
 
 namespace telehelm::model {
 
@@ -21,21 +21,18 @@ public:
     }
     /// Zeroed.
     void allocate() {
-        m_block.reset(new (std::align_val_t{kAlignment}) Real[m_size]());
+        m_block.assign(m_size, Real{});
         for (const auto& [pointer, offset] : m_plan)
-            *pointer = m_block.get() + offset;
+            *pointer = m_block.data() + offset;
         m_plan.clear();
     }
     [[nodiscard]] std::size_t bytes() const { return m_size * sizeof(Real); }
 
 private:
-    static constexpr std::size_t kAlignment = 64, kGrain = kAlignment / sizeof(Real);
-    struct Free {
-        void operator()(Real* block) const { ::operator delete[](block, std::align_val_t{kAlignment}); }
-    };
-    std::vector<std::pair<Real**, std::size_t>> m_plan; // pointer, offset
+    static constexpr std::size_t kGrain = 64 / sizeof(Real); // a cache line
+    std::vector<std::pair<Real**, std::size_t>> m_plan;      // pointer, offset
     std::size_t m_size = 0;
-    std::unique_ptr<Real[], Free> m_block;
+    HugeVector<Real> m_block;
 };
 
 } // namespace telehelm::model

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/run_config.h"
+#include "model/huge_pages.h"
 #include "model/model.h"
 #include "optim/schedule.h"
 
@@ -44,7 +45,7 @@ private:
     config::OptimizerConfig m_config;
     int m_threads;
     std::vector<Piece> m_pieces;
-    std::vector<float> m_first, m_second;
+    model::HugeVector<float> m_first, m_second;
 };
 
 } // namespace telehelm::optim
