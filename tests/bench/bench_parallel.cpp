@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // How fast telehelm-rank trains one model on different meshes, one thread per rank, and what the plan foretold. One JSON object
-// a line. `tokens_per_s` is the median of a job's steps, the best of the rounds. `efficiency` = tokens/s ÷ (ranks × tokens/s of
-// one rank), told where every rank has a core of its own; `efficiency_fastest_step` the same of the fastest step of each, which is
-// what the mesh costs when nobody disturbs the machine (a step of two ranks waits for the one that was). On a pure pipeline 1 −
-// efficiency is the idle share as measured (messages included) next to the bubble as planned. Cores that share caches, memory and
-// power are slower together than alone, and not alike: `efficiency_side_by_side` = tokens/s ÷ (ranks × tokens/s of the slowest of as
-// many ranks alone that run at the same time), the most that a synchronous step could reach. `sgemm_efficiency` = model FLOP/s ÷ what OpenBLAS reaches in the same run on
-// the same products, as many of them side by side as there are ranks.
-//   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn, the fastest counts; TELEHELM_BIN finds telehelm-rank
+// a line. `tokens_per_s` is the median of a job's steps, then of the rounds. Ratios are taken within a round, where a slow minute
+// hits both sides, and their median over the rounds is told:
+//   efficiency               tokens/s ÷ (ranks × tokens/s of one rank), where every rank has a core of its own
+//   efficiency_fastest_step  the same of each job's fastest step: the ranks of a mesh must find all cores undisturbed at once for it
+//   efficiency_side_by_side  tokens/s ÷ (ranks × tokens/s of the slowest of as many ranks alone that run at the same time): cores
+//                            share caches, memory and power, so this is what the mesh itself costs
+//   sgemm_efficiency         model FLOP/s ÷ what OpenBLAS reaches in the same run on the same products, as many of them side by
+//                            side as there are ranks
+// On a pure pipeline 1 − efficiency is the idle share as measured (messages included) next to the bubble as planned.
+//   bench_parallel [--steps N] [--rounds R]      every mesh R times in turn; TELEHELM_BIN finds telehelm-rank
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -45,7 +47,7 @@ constexpr Mesh kMeshes[] = {{1, 1, 1, 1, false}, {1, 1, 2, 1, false}, {1, 1, 2, 
                             {2, 2, 1, 1, true},  {1, 2, 2, 1, false}, {2, 1, 2, 1, true}};
 
 struct Options {
-    int steps = 10, rounds = 3;
+    int steps = 20, rounds = 5;
 };
 
 std::string configText(const Mesh& mesh, const fs::path& corpus, int steps) {
@@ -55,8 +57,8 @@ std::string configText(const Mesh& mesh, const fs::path& corpus, int steps) {
            "context_length = 128\nstandard_deviation = 0.02\nmatrix_standard_deviation = 0.02\n"
            "[batch]\nsequences = 16\nmicro_sequences = 2\n[validation]\nevery_steps = 0\n[checkpoint]\nevery_steps = "
            "0\n[parallel]\n" +
-           (mesh.overlap ? "" : "bucket_bytes = 268435456\n") + line("tensor", mesh.tensor) + line("pipeline", mesh.pipeline) + line("data", mesh.data) + line("chunks", mesh.chunks) +
-           "schedule = \"" + (mesh.chunks > 1 ? "interleaved" : "1f1b") + "\"\nsequence = " + (mesh.sequence ? "true" : "false") +
+           (mesh.overlap ? "" : "bucket_bytes = 268435456\n") + line("tensor", mesh.tensor) + line("pipeline", mesh.pipeline) +
+           line("data", mesh.data) + line("chunks", mesh.chunks) + "schedule = \"" + (mesh.chunks > 1 ? "interleaved" : "1f1b") + "\"\nsequence = " + (mesh.sequence ? "true" : "false") +
            "\n[data]\ncorpus = \"" + corpus.string() + "\"\n[data.mixture]\nWebText = 50.0\nCode = 30.0\nBook = 20.0\n";
 }
 
@@ -131,6 +133,32 @@ std::string escaped(const std::string& text) {
     return out;
 }
 
+double median(std::vector<double> values) {
+    std::ranges::sort(values);
+    return values[values.size() / 2];
+}
+
+/// By round; empty when a job failed.
+using Speeds = std::vector<Speed>;
+
+double medianOf(const Speeds& speeds, double (*figure)(const Speed&)) {
+    std::vector<double> values;
+    for (const Speed& speed : speeds) {
+        values.push_back(figure(speed));
+    }
+    return median(values);
+}
+/// Median over the rounds of `a` ÷ `b`.
+double medianRatio(const Speeds& a, const Speeds& b, double (*figure)(const Speed&)) {
+    std::vector<double> ratios;
+    for (std::size_t round = 0; round < a.size(); ++round) {
+        ratios.push_back(figure(a[round]) / figure(b[round]));
+    }
+    return median(ratios);
+}
+double typical(const Speed& speed) { return *speed.tokensPerS; }
+double fastest(const Speed& speed) { return speed.fastestStep; }
+
 class Bench {
 public:
     Bench(Options options, fs::path folder, fs::path program)
@@ -145,7 +173,7 @@ public:
                 const int ranks = kMeshes[mesh].ranks();
                 std::fprintf(stderr, "round %d of %d: tensor %d, pipeline %d, data %d\n", round + 1, m_options.rounds,
                              kMeshes[mesh].tensor, kMeshes[mesh].pipeline, kMeshes[mesh].data);
-                keepFaster(m_speeds, mesh, {command(mesh, std::to_string(round))});
+                keep(mesh, m_speeds, {command(mesh, std::to_string(round))});
                 if (ranks > cpus) {
                     continue;
                 }
@@ -153,9 +181,9 @@ public:
                 if (ranks > 1 && kMeshes[mesh].data == ranks) {
                     std::vector<std::string> alone;
                     for (int rank = 0; rank < ranks; ++rank) {
-                        alone.push_back(command(0, std::to_string(round) + "-alone-" + std::to_string(rank)));
+                        alone.push_back(command(0, std::to_string(round) + "-beside-" + std::to_string(mesh) + "-" + std::to_string(rank)));
                     }
-                    keepFaster(m_sideBySide, static_cast<std::size_t>(ranks), alone);
+                    keep(mesh, m_sideBySide, alone);
                 }
             }
         }
@@ -167,12 +195,14 @@ public:
     }
 
 private:
-    void keepFaster(std::map<std::size_t, Speed>& speeds, std::size_t key, const std::vector<std::string>& commands) const {
-        const Speed speed = train(commands, m_options.steps);
-        const auto [at, isNew] = speeds.try_emplace(key, speed);
-        Speed& best = at->second;
-        if (!isNew && speed.tokensPerS) {
-            best = {std::max(best.tokensPerS.value_or(0), *speed.tokensPerS), std::max(best.fastestStep, speed.fastestStep), {}};
+    using SpeedsByMesh = std::array<Speeds, std::size(kMeshes)>;
+
+    void keep(std::size_t mesh, SpeedsByMesh& speeds, const std::vector<std::string>& commands) {
+        Speed speed = train(commands, m_options.steps);
+        if (speed.tokensPerS) {
+            speeds[mesh].push_back(std::move(speed));
+        } else {
+            m_failures.insert_or_assign(mesh, speed.words);
         }
     }
 
@@ -191,31 +221,31 @@ private:
 
     bool print(std::size_t index) {
         const Mesh& mesh = kMeshes[index];
-        const Speed& speed = m_speeds[index];
+        const Speeds& speeds = m_speeds[index];
         std::printf(
             R"({"bench":"parallel","tensor":%d,"pipeline":%d,"data":%d,"ranks":%d,"sequence":%s,"schedule":"%s","chunks":%d,"overlap":%s)",
             mesh.tensor, mesh.pipeline, mesh.data, mesh.ranks(), mesh.sequence ? "true" : "false",
             mesh.chunks > 1 ? "interleaved" : "1f1b", mesh.chunks, mesh.overlap ? "true" : "false");
-        if (!speed.tokensPerS) {
+        if (const auto failure = m_failures.find(index); failure != m_failures.end()) {
             std::printf(R"(,"error":"%s"})"
                         "\n",
-                        escaped(speed.words).c_str());
+                        escaped(failure->second).c_str());
             return false;
         }
-        std::printf(R"(,"tokens_per_s":%.0f,"fastest_step_tokens_per_s":%.0f)", *speed.tokensPerS, speed.fastestStep);
+        const double tokensPerS = medianOf(speeds, typical);
+        std::printf(R"(,"tokens_per_s":%.0f,"fastest_step_tokens_per_s":%.0f)", tokensPerS, medianOf(speeds, fastest));
         const auto plan = planOf(mesh);
         if (plan) {
             std::printf(R"(,"bubble_planned":%.4f)", plan->bubbleShare);
         }
-        const std::optional<double> alone = m_speeds[0].tokensPerS;
-        if (alone && mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN)) {
-            const double efficiency = *speed.tokensPerS / (mesh.ranks() * *alone);
+        const Speeds &alone = m_speeds[0], &beside = m_sideBySide[index];
+        if (mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN) && alone.size() == speeds.size()) {
+            const double efficiency = medianRatio(speeds, alone, typical) / mesh.ranks();
             std::printf(R"(,"efficiency":%.4f,"efficiency_fastest_step":%.4f)", efficiency,
-                        speed.fastestStep / (mesh.ranks() * m_speeds[0].fastestStep));
-            const auto beside = m_sideBySide.find(static_cast<std::size_t>(mesh.ranks()));
-            if (beside != m_sideBySide.end() && beside->second.tokensPerS) {
-                std::printf(R"(,"side_by_side_tokens_per_s":%.0f,"efficiency_side_by_side":%.4f)", *beside->second.tokensPerS,
-                            *speed.tokensPerS / *beside->second.tokensPerS);
+                        medianRatio(speeds, alone, fastest) / mesh.ranks());
+            if (beside.size() == speeds.size()) {
+                std::printf(R"(,"side_by_side_tokens_per_s":%.0f,"efficiency_side_by_side":%.4f)", medianOf(beside, typical),
+                            medianRatio(speeds, beside, typical));
             }
             if (mesh.pipeline > 1 && mesh.pipeline == mesh.ranks()) {
                 std::printf(R"(,"idle_measured":%.4f)", 1 - efficiency);
@@ -223,7 +253,7 @@ private:
         }
         if (const auto config = configOf(mesh); config && m_sgemm[index] > 0) {
             std::printf(R"(,"sgemm_same_shapes_gflops":%.1f,"sgemm_efficiency":%.4f)", m_sgemm[index],
-                        *speed.tokensPerS * config->model.flopsPerToken() * 1e-9 / m_sgemm[index]);
+                        tokensPerS * config->model.flopsPerToken() * 1e-9 / m_sgemm[index]);
         }
         std::printf("}\n");
         return true;
@@ -251,9 +281,10 @@ private:
 
     Options m_options;
     fs::path m_folder, m_program;
-    std::map<std::size_t, Speed> m_speeds;     // by mesh; the first one is a rank alone
-    std::map<std::size_t, Speed> m_sideBySide; // by ranks, each a job of its own
-    std::map<std::size_t, double> m_sgemm;     // GFLOP/s by mesh, where every rank has a core
+    SpeedsByMesh m_speeds;                            // the first one is a rank alone
+    SpeedsByMesh m_sideBySide;                        // as many ranks alone as the mesh has, each a job of its own
+    std::array<double, std::size(kMeshes)> m_sgemm{}; // GFLOP/s, where every rank has a core
+    std::map<std::size_t, std::string> m_failures;    // by mesh: the last words of a job that failed
 };
 
 std::optional<Options> parse(int argc, char** argv) {
