@@ -100,7 +100,7 @@ private:
             std::uint64_t points = 0;
             std::string after;
             for (;;) {
-                const std::vector<SeriesRow> page = pageOfSeries(m_db, attempt.id, {}, after, kSeriesPerPage);
+                const std::vector<SeriesRow> page = pageOfSeries(m_db, attempt.id, NameRange({}, after), kSeriesPerPage);
                 for (const SeriesRow& row : page)
                     points += checkSeries(attempt.id, row);
                 if (page.size() < kSeriesPerPage)

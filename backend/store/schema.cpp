@@ -86,4 +86,16 @@ Result<void> prepareSchema(Database& db, const std::string& context) {
     return {};
 }
 
+Result<void> requireSchema(Database& db, const std::string& context) {
+    const auto version = schemaVersion(db, context);
+    if (!version)
+        return tl::unexpected(version.error());
+    if (*version != kSchemaVersion)
+        return fail(ErrorCode::FailedPrecondition,
+                    "the store has version " + std::to_string(*version) + " and must be brought to version " + std::to_string(kSchemaVersion) +
+                        " first: start telehelmd once on a copy that can be written",
+                    context);
+    return {};
+}
+
 } // namespace telehelm::store

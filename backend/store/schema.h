@@ -11,5 +11,7 @@ inline constexpr int kSchemaVersion = 2;
 [[nodiscard]] Result<int> schemaVersion(Database& db, const std::string& context);
 /// Makes the tables of a new file, migrates those of an older one, refuses those of a newer one.
 [[nodiscard]] Result<void> prepareSchema(Database& db, const std::string& context);
+/// The same for a file that cannot be written: an older one is refused, too.
+[[nodiscard]] Result<void> requireSchema(Database& db, const std::string& context);
 
 } // namespace telehelm::store

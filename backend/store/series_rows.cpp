@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/series_rows.h"
 
+#include <algorithm>
 #include <bit>
-#include <optional>
+#include <random>
+#include <utility>
 
 #include "store/glob.h"
 
@@ -47,22 +49,18 @@ using Queries = const char* [2][2][2]; // [from behind a name][with an end][with
 constexpr Queries kPage = TELEHELM_QUERIES("SELECT " TELEHELM_SERIES_COLUMNS, " ORDER BY name LIMIT ?5");
 constexpr Queries kCount = TELEHELM_QUERIES("SELECT count(*)", "");
 
-struct NameRange {
-    NameRange(const std::string& pattern, const std::string& after) : from(literalPrefix(pattern)) {
-        if (std::string behind = endOfPrefix(from); !behind.empty())
-            end = std::move(behind);
-        if (!pattern.empty() && pattern != from + "*") // which says nothing more than the range does
-            glob = pattern;
-        isBehind = !after.empty() && after >= from;
-        if (isBehind)
-            from = after;
-    }
-    [[nodiscard]] const char* in(const Queries& queries) const { return queries[isBehind][end.has_value()][glob.has_value()]; }
+const char* chosen(const Queries& queries, const NameRange& range) {
+    return queries[range.isBehind][range.end.has_value()][range.glob.has_value()];
+}
 
-    std::string from;
-    std::optional<std::string> end, glob;
-    bool isBehind = false; // `from` itself is left out
-};
+std::uint64_t countSeries(Database& db, std::int64_t attemptId, const NameRange& range) {
+    Rows rows = db.query(chosen(kCount, range), attemptId, range.from, range.end, range.glob);
+    rows.next();
+    return static_cast<std::uint64_t>(rows.integer(0));
+}
+
+constexpr std::int64_t kWorthTwoThreads = 20'000; // names: some 6 ms for one
+constexpr int kSamples = 64, kEnoughSamples = 8;
 
 } // namespace
 
@@ -76,21 +74,57 @@ std::optional<SeriesRow> seriesById(Database& db, std::int64_t id) {
     return rows.next() ? std::optional(rowOf(rows)) : std::nullopt;
 }
 
-std::vector<SeriesRow> pageOfSeries(Database& db, std::int64_t attemptId, const std::string& glob, const std::string& after,
-                                    std::uint32_t limit) {
-    const NameRange range(glob, after);
+NameRange::NameRange(const std::string& pattern, const std::string& after) : from(literalPrefix(pattern)) {
+    if (std::string behind = endOfPrefix(from); !behind.empty())
+        end = std::move(behind);
+    if (!pattern.empty() && pattern != from + "*") // which says nothing more than the interval does
+        glob = pattern;
+    isBehind = !after.empty() && after >= from;
+    if (isBehind)
+        from = after;
+}
+
+std::vector<SeriesRow> pageOfSeries(Database& db, std::int64_t attemptId, const NameRange& range, std::uint32_t limit) {
     std::vector<SeriesRow> page;
-    Rows rows = db.query(range.in(kPage), attemptId, range.from, range.end, range.glob, limit == 0 ? std::int64_t{-1} : std::int64_t{limit});
+    Rows rows =
+        db.query(chosen(kPage, range), attemptId, range.from, range.end, range.glob, limit == 0 ? std::int64_t{-1} : std::int64_t{limit});
     while (rows.next())
         page.push_back(rowOf(rows));
     return page;
 }
 
-std::uint64_t countSeries(Database& db, std::int64_t attemptId, const std::string& glob, const std::string& after) {
-    const NameRange range(glob, after);
-    Rows rows = db.query(range.in(kCount), attemptId, range.from, range.end, range.glob);
-    rows.next();
-    return static_cast<std::uint64_t>(rows.integer(0));
+NamesFound findNames(Database& db, std::int64_t attemptId, const NameRange& range, std::uint32_t limit) {
+    NamesFound found{.rows = pageOfSeries(db, attemptId, range, limit)};
+    found.matching = found.rows.size();
+    if (limit != 0 && found.rows.size() == limit) {
+        NameRange rest = range;
+        rest.from = found.rows.back().name;
+        rest.isBehind = true;
+        found.matching += countSeries(db, attemptId, rest);
+    }
+    return found;
+}
+
+std::optional<std::string> middleName(Database& db, std::int64_t attemptId, const NameRange& range) {
+    std::int64_t newest = 0;
+    if (Rows rows = db.query("SELECT max(id) FROM series"); rows.next())
+        newest = rows.integer(0);
+    if (newest < kWorthTwoThreads)
+        return std::nullopt;
+    std::vector<std::string> names;
+    std::minstd_rand random; // the same sample each time; not evenly spaced, as names of equal ranks or layers are
+    std::uniform_int_distribution<std::int64_t> ids(1, newest);
+    for (int i = 0; i < kSamples; ++i) {
+        Rows rows = db.query("SELECT name FROM series WHERE id=?1 AND attempt_id=?2 AND name>=?3 AND (?4 IS NULL OR name<?4)", ids(random), attemptId,
+                             range.from, range.end);
+        if (rows.next())
+            names.push_back(rows.text(0));
+    }
+    if (newest / kSamples * static_cast<std::int64_t>(names.size()) < kWorthTwoThreads || names.size() < kEnoughSamples)
+        return std::nullopt;
+    const auto middle = names.begin() + static_cast<std::ptrdiff_t>(names.size() / 2);
+    std::ranges::nth_element(names, middle);
+    return *middle;
 }
 
 std::int64_t insertSeries(Database& db, std::int64_t attemptId, const std::string& name) {

@@ -39,7 +39,7 @@ std::vector<std::string> SeriesViews::names(const std::vector<std::int64_t>& att
             continue;
         }
         for (const std::int64_t attempt : attempts) {
-            std::vector<SeriesRow> page = pageOfSeries(m_db, attempt, name, after, kNamesPerPage);
+            std::vector<SeriesRow> page = pageOfSeries(m_db, attempt, NameRange(name, after), kNamesPerPage);
             if (page.size() == kNamesPerPage && (end.empty() || page.back().name < end))
                 end = page.back().name;
             for (SeriesRow& row : page)
