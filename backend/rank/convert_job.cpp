@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 Result<exchange::Transfer> exportTo(const RankOptions& options, const config::RunConfig& config) {
-    Result<train::Chosen> chosen = train::chooseCheckpoint(options.checkpointDir, options.checkpoint.string(), 0);
+    Result<train::Chosen> chosen =
+        train::chooseCheckpoint(options.checkpointDir, options.checkpoint.string(), 0, train::verifyCheckpoint);
     if (!chosen) {
         return tl::unexpected(chosen.error());
     }
@@ -24,10 +25,6 @@ Result<exchange::Transfer> exportTo(const RankOptions& options, const config::Ru
         return fail(ErrorCode::NotFound, "has no checkpoint; name one with --checkpoint", options.checkpointDir.string());
     }
     for (const train::Damage& damage : chosen->damaged) {
-        // Falling back is for training; who names a checkpoint wants that one.
-        if (!options.checkpoint.empty()) {
-            return fail(ErrorCode::DataLoss, damage.text, damage.path.string());
-        }
         spdlog::warn("{} is damaged ({}); the one before it is exported", damage.path.string(), damage.text);
     }
     spdlog::info("exporting step {} of {}", chosen->manifest.step, chosen->path.string());

@@ -240,14 +240,9 @@ RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const paral
         options.device = train::devicePlace(m_world, options.host, static_cast<int>(kernels::cudaReport().devices.size()));
         options.cudaDevice = options.device.index;
     }
-    auto start = train::findStart(m_world, options);
-    if (!start) {
-        return tl::unexpected(Failure{kCheckpoint, start.error()});
-    }
-    const bool resumed = !start->path.empty();
-    auto trainer = train::Trainer::create(options, mesh, std::move(corpus), m_link.get(), std::move(*start));
+    auto trainer = train::Trainer::start(options, mesh, corpus, m_link.get());
     if (!trainer) {
-        return tl::unexpected(Failure{resumed ? kCheckpoint : kUsage, trainer.error()});
+        return tl::unexpected(Failure{trainer.error().isOfCheckpoint ? kCheckpoint : kUsage, trainer.error().error});
     }
     return std::move(*trainer);
 }

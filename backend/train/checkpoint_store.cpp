@@ -27,27 +27,29 @@ std::optional<CheckpointName> parseName(const fs::path& path) {
     return CheckpointName{path, attempt, step};
 }
 
-Result<void> verifyFile(const fs::path& path, const FileEntry& file) {
+Result<void> checkSize(const fs::path& path, const FileEntry& file) {
     std::error_code error;
     const auto size = fs::file_size(path / file.name, error);
     if (error) {
         return fail(ErrorCode::DataLoss, file.name + " is missing", path.string());
     }
-    if (static_cast<std::int64_t>(size) != file.bytes) {
-        return fail(ErrorCode::DataLoss, file.name + " has " + std::to_string(size) + " bytes, not " + std::to_string(file.bytes),
-                    path.string());
-    }
+    return static_cast<std::int64_t>(size) == file.bytes
+               ? Result<void>()
+               : fail(ErrorCode::DataLoss, file.name + " has " + std::to_string(size) + " bytes, not " + std::to_string(file.bytes),
+                      path.string());
+}
+
+Result<void> checkContent(const fs::path& path, const FileEntry& file) {
     const Result<std::uint64_t> hash = xxh3OfFile(path / file.name);
     if (!hash) {
         return tl::unexpected(hash.error());
     }
-    if (hexHash(*hash) != file.xxh3) {
-        return fail(ErrorCode::DataLoss, file.name + " has the checksum " + hexHash(*hash) + ", not " + file.xxh3, path.string());
-    }
-    return {};
+    return hexHash(*hash) == file.xxh3
+               ? Result<void>()
+               : fail(ErrorCode::DataLoss, file.name + " has the checksum " + hexHash(*hash) + ", not " + file.xxh3, path.string());
 }
 
-/// The named checkpoint, then those before it in its folder: its own attempt's earlier steps first, then older attempts'.
+/// The named checkpoint alone, else the attempt's own.
 Result<std::vector<fs::path>> candidates(const fs::path& folder, const std::string& named, std::uint32_t attempt) {
     std::vector<fs::path> paths;
     if (named.empty()) {
@@ -56,18 +58,10 @@ Result<std::vector<fs::path>> candidates(const fs::path& folder, const std::stri
         }
         return paths;
     }
-    fs::path first = fs::path(named).lexically_normal();
-    first = first.has_filename() ? first : first.parent_path();
-    if (!fs::is_directory(first)) {
-        return fail(ErrorCode::NotFound, "there is no checkpoint folder " + first.string(), "[resume] checkpoint");
-    }
-    paths.push_back(first);
-    if (const auto self = parseName(first)) {
-        for (const CheckpointName& other : listCheckpoints(first.parent_path())) {
-            if (other.step < self->step && other.attempt <= self->attempt) {
-                paths.push_back(other.path);
-            }
-        }
+    const fs::path path = fs::path(named).lexically_normal();
+    paths.push_back(path.has_filename() ? path : path.parent_path());
+    if (!fs::is_directory(paths.front())) {
+        return fail(ErrorCode::NotFound, "there is no checkpoint folder " + paths.front().string(), "[resume] checkpoint");
     }
     return paths;
 }
@@ -99,13 +93,26 @@ std::vector<CheckpointName> listCheckpoints(const fs::path& folder, std::uint32_
     return found;
 }
 
-Result<Manifest> verifyCheckpoint(const fs::path& path) {
+Result<Manifest> looksWhole(const fs::path& path) {
     Result<Manifest> manifest = readManifest(path);
     if (!manifest) {
         return manifest;
     }
     for (const FileEntry& file : manifest->files) {
-        if (auto sound = verifyFile(path, file); !sound) {
+        if (auto sound = checkSize(path, file); !sound) {
+            return tl::unexpected(sound.error());
+        }
+    }
+    return manifest;
+}
+
+Result<Manifest> verifyCheckpoint(const fs::path& path) {
+    Result<Manifest> manifest = looksWhole(path);
+    if (!manifest) {
+        return manifest;
+    }
+    for (const FileEntry& file : manifest->files) {
+        if (auto sound = checkContent(path, file); !sound) {
             return tl::unexpected(sound.error());
         }
     }
@@ -127,14 +134,15 @@ Result<fs::path> publishCheckpoint(const fs::path& folder, const fs::path& growi
         .map([&] { return place; });
 }
 
-Result<Chosen> chooseCheckpoint(const fs::path& folder, const std::string& named, std::uint32_t attempt) {
+Result<Chosen> chooseCheckpoint(const fs::path& folder, const std::string& named, std::uint32_t attempt,
+                                const std::function<Result<Manifest>(const fs::path&)>& check) {
     const Result<std::vector<fs::path>> paths = candidates(folder, named, attempt);
     if (!paths) {
         return tl::unexpected(paths.error());
     }
     Chosen chosen;
     for (const fs::path& path : *paths) {
-        Result<Manifest> manifest = verifyCheckpoint(path);
+        Result<Manifest> manifest = check(path);
         if (manifest) {
             chosen.path = path;
             chosen.manifest = std::move(*manifest);
@@ -145,10 +153,12 @@ Result<Chosen> chooseCheckpoint(const fs::path& folder, const std::string& named
     if (chosen.damaged.empty()) {
         return chosen;
     }
-    return fail(ErrorCode::DataLoss,
-                "no sound checkpoint is left (" + chosen.damaged.front().path.filename().string() + ": " +
-                    chosen.damaged.front().text + "); remove the damaged ones to start from step 0",
-                paths->front().parent_path().string());
+    const Damage& first = chosen.damaged.front();
+    return named.empty() ? fail(ErrorCode::DataLoss,
+                                "no sound checkpoint is left (" + first.path.filename().string() + ": " + first.text +
+                                    "); remove the damaged ones to start from step 0",
+                                first.path.parent_path().string())
+                         : fail(ErrorCode::DataLoss, "is damaged (" + first.text + "); name another checkpoint", first.path.string());
 }
 
 void pruneCheckpoints(const fs::path& folder, std::uint32_t attempt, const config::CheckpointConfig& keep) {

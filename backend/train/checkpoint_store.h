@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ struct CheckpointName {
 
 /// Reads the manifest and compares every file's size and checksum; the error says what is wrong.
 [[nodiscard]] Result<Manifest> verifyCheckpoint(const std::filesystem::path& path);
+/// Only the manifest and the files' sizes: for who checks what it reads while it reads it.
+[[nodiscard]] Result<Manifest> looksWhole(const std::filesystem::path& path);
 
 /// Writes the manifest of a folder whose files are there, makes all durable and renames it into place: the checkpoint's folder.
 /// Replaces a damaged one of the same step, which this attempt has trained again.
@@ -43,10 +46,10 @@ struct Chosen {
     Manifest manifest;
     std::vector<Damage> damaged; // passed over
 };
-/// The checkpoint to start from: the one that the config names, else the newest of this attempt, and where it is damaged the one
-/// before it. Refused when there are checkpoints but none is sound, and when the named one does not exist.
-[[nodiscard]] Result<Chosen> chooseCheckpoint(const std::filesystem::path& folder, const std::string& named,
-                                              std::uint32_t attempt);
+/// The checkpoint to start from: the one that the config names, else the newest of this attempt, and where `check` refuses it the
+/// one before it. Refused when there are checkpoints but none is sound; a named one is never replaced by another.
+[[nodiscard]] Result<Chosen> chooseCheckpoint(const std::filesystem::path& folder, const std::string& named, std::uint32_t attempt,
+                                              const std::function<Result<Manifest>(const std::filesystem::path&)>& check);
 
 /// Removes this attempt's checkpoints beyond the newest `keepLast` whose step is not a multiple of `keepEvery`.
 void pruneCheckpoints(const std::filesystem::path& folder, std::uint32_t attempt, const config::CheckpointConfig& keep);

@@ -63,20 +63,23 @@ struct StartPoint {
     std::vector<Damage> damaged;         // rank 0 only
     std::vector<std::string> unfinished; // rank 0 only
 };
-/// Collective. Rank 0 looks and checks, everybody learns.
-[[nodiscard]] Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options);
-
 /// Collective: the same answer on all ranks. The first rank that failed gets its own error and all others a Cancelled one without
 /// text: one mistake is one line in the log.
 [[nodiscard]] Result<void> agree(comm::Communicator& world, Result<void> own);
 
+struct StartFailure {
+    Error error;
+    bool isOfCheckpoint = false; // else of what the config asks for
+};
+
 /// Trainer thread only. All calls are collective over the mesh.
 class Trainer {
 public:
+    /// From the checkpoint that the config names, else from the newest of the attempt's own. Each rank checks what it reads of it and
+    /// reads only what it needs; where one finds damage, all go back to the checkpoint before it.
     /// Throws std::runtime_error when the ranks disagree; `link` null on every rank but 0. `mesh` outlives the trainer.
-    [[nodiscard]] static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh,
-                                                                 std::shared_ptr<const data::Corpus> corpus,
-                                                                 ipc::TrainerLink* link, StartPoint start);
+    [[nodiscard]] static tl::expected<std::unique_ptr<Trainer>, StartFailure>
+    start(const TrainerOptions& options, const parallel::Mesh& mesh, const std::shared_ptr<const data::Corpus>& corpus, ipc::TrainerLink* link);
     TrainEnd run();
 
     [[nodiscard]] std::int64_t step() const { return m_step; }
@@ -89,6 +92,9 @@ private:
     };
     Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
             ipc::TrainerLink* link, const Fork& fork);
+    static Result<std::unique_ptr<Trainer>> create(TrainerOptions options, const parallel::Mesh& mesh,
+                                                   std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
+                                                   const StartPoint& start);
     Result<void> restore(const StartPoint& start);
     void announce(const StartPoint& start);
     void announceSettings(const StartPoint& start);

@@ -16,12 +16,29 @@
 namespace telehelm::train {
 namespace {
 
-std::string shareString(comm::Communicator& world, std::string text) {
+std::string shareString(comm::Communicator& world, std::string text, int root = 0) {
     std::uint64_t size = text.size();
-    world.broadcast(std::as_writable_bytes(std::span(&size, 1)), 0);
+    world.broadcast(std::as_writable_bytes(std::span(&size, 1)), root);
     text.resize(size);
-    world.broadcast(std::as_writable_bytes(std::span(text)), 0);
+    world.broadcast(std::as_writable_bytes(std::span(text)), root);
     return text;
+}
+
+/// The first rank that `speaks`; the number of ranks: none does.
+int firstOf(comm::Communicator& world, bool speaks) {
+    std::array<double, 1> first = {static_cast<double>(speaks ? world.rank() : world.size())};
+    world.allReduce(std::span(first), comm::Reduce::Min);
+    return static_cast<int>(first[0]);
+}
+
+/// As agree(), but damage that one rank found in a checkpoint is told to all: they must choose another one together.
+Result<void> agreeOnDamage(comm::Communicator& world, Result<void> own) {
+    const bool isDamaged = !own && own.error().code == ErrorCode::DataLoss;
+    const int speaker = firstOf(world, isDamaged);
+    if (speaker == world.size()) {
+        return agree(world, std::move(own));
+    }
+    return fail(ErrorCode::DataLoss, shareString(world, isDamaged ? own.error().message : std::string(), speaker));
 }
 
 std::int64_t microBatch(const config::RunConfig& config) {
@@ -45,24 +62,16 @@ Result<void> checkModel(const config::RunConfig& config, const data::Corpus& cor
     return {};
 }
 
-} // namespace
-
-Result<void> agree(comm::Communicator& world, Result<void> own) {
-    std::array<double, 1> first = {own ? world.size() : static_cast<double>(world.rank())};
-    world.allReduce(std::span(first), comm::Reduce::Min);
-    const auto speaker = static_cast<int>(first[0]);
-    if (speaker == world.size()) {
-        return {};
-    }
-    return speaker == world.rank() ? own : Result<void>(fail(ErrorCode::Cancelled, ""));
-}
-
-Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options) {
+/// Rank 0 looks, everybody learns. `damaged` are passed over.
+Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& options, const std::vector<Damage>& damaged) {
     StartPoint start;
     Result<void> found;
     if (world.rank() == 0) {
-        start.unfinished = removeUnfinished(options.checkpointDir, options.key.attempt);
-        Result<Chosen> chosen = chooseCheckpoint(options.checkpointDir, options.config.resume.checkpoint, options.key.attempt);
+        const auto check = [&](const std::filesystem::path& path) -> Result<Manifest> {
+            const auto known = std::ranges::find(damaged, path, &Damage::path);
+            return known == damaged.end() ? looksWhole(path) : fail(ErrorCode::DataLoss, known->text);
+        };
+        Result<Chosen> chosen = chooseCheckpoint(options.checkpointDir, options.config.resume.checkpoint, options.key.attempt, check);
         if (chosen) {
             start.path = chosen->path;
             start.damaged = std::move(chosen->damaged);
@@ -86,6 +95,40 @@ Result<StartPoint> findStart(comm::Communicator& world, const TrainerOptions& op
         return tl::unexpected(found.error());
     }
     return start;
+}
+
+} // namespace
+
+Result<void> agree(comm::Communicator& world, Result<void> own) {
+    const int speaker = firstOf(world, !own);
+    if (speaker == world.size()) {
+        return {};
+    }
+    return speaker == world.rank() ? own : Result<void>(fail(ErrorCode::Cancelled, ""));
+}
+
+tl::expected<std::unique_ptr<Trainer>, StartFailure> Trainer::start(const TrainerOptions& options, const parallel::Mesh& mesh,
+                                                                    const std::shared_ptr<const data::Corpus>& corpus,
+                                                                    ipc::TrainerLink* link) {
+    std::vector<Damage> damaged;
+    const std::vector<std::string> unfinished =
+        mesh.world().rank() == 0 ? removeUnfinished(options.checkpointDir, options.key.attempt) : std::vector<std::string>();
+    for (;;) {
+        Result<StartPoint> start = findStart(mesh.world(), options, damaged);
+        if (!start) {
+            return tl::unexpected(StartFailure{start.error(), true});
+        }
+        start->unfinished = unfinished;
+        Result<std::unique_ptr<Trainer>> trainer = create(options, mesh, corpus, link, *start);
+        if (trainer) {
+            return std::move(*trainer);
+        }
+        const bool resumes = !start->path.empty();
+        if (!resumes || trainer.error().code != ErrorCode::DataLoss) {
+            return tl::unexpected(StartFailure{trainer.error(), resumes});
+        }
+        damaged.push_back({start->path, trainer.error().message});
+    }
 }
 
 Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus,
@@ -116,7 +159,7 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
 
 Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const parallel::Mesh& mesh,
                                                  std::shared_ptr<const data::Corpus> corpus, ipc::TrainerLink* link,
-                                                 StartPoint start) {
+                                                 const StartPoint& start) {
     const Manifest* const from = start.path.empty() ? nullptr : &start.manifest;
     Result<Fork> fork = forkFrom(options.config, *corpus, from, options.key);
     Result<void> sound = checkModel(options.config, *corpus, start);
@@ -125,7 +168,8 @@ Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const p
         return tl::unexpected(sound.error());
     }
     std::unique_ptr<Trainer> trainer(new Trainer(std::move(options), mesh, std::move(corpus), link, *fork));
-    if (auto restored = agree(mesh.world(), trainer->m_faults.check(*trainer->m_model).and_then([&] { return trainer->restore(start); })); !restored) {
+    auto restored = trainer->m_faults.check(*trainer->m_model).and_then([&] { return trainer->restore(start); });
+    if (restored = agreeOnDamage(mesh.world(), std::move(restored)); !restored) {
         return tl::unexpected(restored.error());
     }
     trainer->m_engine.gatherParameters();

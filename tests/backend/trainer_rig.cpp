@@ -156,13 +156,9 @@ struct Shared {
 void runRank(const train::TrainerOptions& options, comm::Communicator& world, const std::shared_ptr<const data::Corpus>& corpus,
              ipc::TrainerLink* link, Shared& shared) {
     const parallel::Mesh mesh(*parallel::MeshShape::make(options.config.parallel, world.size()), world);
-    auto start = train::findStart(world, options);
-    if (!start) {
-        throw std::runtime_error(start.error().text());
-    }
-    auto trainer = train::Trainer::create(options, mesh, corpus, link, std::move(*start));
+    auto trainer = train::Trainer::start(options, mesh, corpus, link);
     if (!trainer) {
-        throw std::runtime_error(trainer.error().text());
+        throw std::runtime_error(trainer.error().error.text());
     }
     const train::TrainEnd end = (*trainer)->run();
     const std::lock_guard lock(shared.mutex);

@@ -36,6 +36,14 @@ class CheckpointTest : public QObject {
         file.seekp(100);
         file.put(byte);
     }
+    /// By all threads of this process.
+    static std::int64_t bytesRead() {
+        std::ifstream io("/proc/self/io");
+        std::string word;
+        std::int64_t bytes = -1;
+        io >> word >> bytes; // rchar: …
+        return bytes;
+    }
     static std::vector<double> tail(const std::vector<double>& values, std::size_t count) {
         return {values.end() - static_cast<std::ptrdiff_t>(count), values.end()};
     }
@@ -84,7 +92,7 @@ private slots:
     void aDamagedOneIsNamedAndSkipped_data() {
         QTest::addColumn<int>("damage");
         QTest::addColumn<QString>("says");
-        QTest::newRow("a bit") << 0 << "rank-00000.bin has the checksum";
+        QTest::newRow("a bit") << 0 << "rank-00000.bin, 34816 bytes at offset 0";
         QTest::newRow("cut off") << 1 << "rank-00000.bin has 100 bytes";
         QTest::newRow("file missing") << 2 << "rank-00000.bin is missing";
         QTest::newRow("manifest missing") << 3 << "has no manifest.json";
@@ -133,14 +141,75 @@ private slots:
         const fs::path dir = folder("hopeless");
         train(dir, 5);
         fs::remove(dir / "a1-step-00000005" / "manifest.json");
-        const auto chosen = train::chooseCheckpoint(dir, "", 1);
+        const auto chosen = train::chooseCheckpoint(dir, "", 1, train::looksWhole);
         QVERIFY(!chosen);
         QVERIFY2(chosen.error().text().find("no sound checkpoint is left (a1-step-00000005: has no manifest.json)") !=
                      std::string::npos,
                  chosen.error().text().c_str());
-        const auto missing = train::chooseCheckpoint(dir, (dir / "a1-step-00000099").string(), 2);
+        const auto missing = train::chooseCheckpoint(dir, (dir / "a1-step-00000099").string(), 2, train::looksWhole);
         QVERIFY(!missing);
         QCOMPARE(missing.error().code, ErrorCode::NotFound);
+    }
+
+    void damageThatOneRankFindsSendsAllBack() {
+        config::RunConfig config = m_config;
+        config.parallel.data = 2;
+        const fs::path dir = folder("two");
+        const auto trainTo = [&](std::int64_t step) {
+            RecordingLink link;
+            runTraining(config, dir, link, 1, [&](train::TrainerOptions& options) { until(options, step); });
+            return link;
+        };
+        trainTo(10);
+        flipByte(dir / "a1-step-00000010" / "rank-00001.bin");
+        const RecordingLink link = trainTo(12);
+        const auto damaged = link.eventsOf(ipc::EventKind::CheckpointDamaged);
+        QCOMPARE(damaged.size(), std::size_t{1});
+        QVERIFY2(damaged[0].text.find("a1-step-00000010 is damaged") != std::string::npos &&
+                     damaged[0].text.find("rank-00001.bin, ") != std::string::npos,
+                 damaged[0].text.c_str());
+        QCOMPARE(link.points.at("train/loss").front().step, 6);
+    }
+
+    void aNamedOneIsNeverReplaced() {
+        const fs::path dir = folder("named");
+        train(dir, 10);
+        flipByte(dir / "a1-step-00000010" / "rank-00000.bin");
+        config::RunConfig config = m_config;
+        config.resume.checkpoint = (dir / "a1-step-00000010").string();
+        RecordingLink link;
+        std::string text;
+        try {
+            runTraining(config, dir, link, 2);
+        } catch (const std::runtime_error& error) {
+            text = error.what();
+        }
+        QVERIFY2(text.find("a1-step-00000010: is damaged (") != std::string::npos && text.find("name another checkpoint") != std::string::npos,
+                 text.c_str());
+        QVERIFY(link.points.empty());
+    }
+
+    /// Two data ranks share it: each byte is read once, whoever checks it.
+    void aStartReadsACheckpointOnce() {
+        config::RunConfig config = m_config;
+        config.model.ffnHiddenSize = 4096;
+        config.parallel.data = 2;
+        const fs::path dir = folder("large");
+        const auto trainTo = [&](std::int64_t step) {
+            RecordingLink link;
+            runTraining(config, dir, link, 1, [&](train::TrainerOptions& options) {
+                until(options, step);
+                options.waitForSaves = true;
+            });
+        };
+        trainTo(5);
+        const auto manifest = train::readManifest(dir / "a1-step-00000005");
+        QVERIFY(manifest && manifest->bytes > 4'000'000);
+        const std::int64_t before = bytesRead();
+        trainTo(5);
+        const std::int64_t read = bytesRead() - before;
+        QVERIFY2(read > manifest->bytes && read < manifest->bytes * 3 / 2,
+                 (std::to_string(read) + " bytes of " + std::to_string(manifest->bytes)).c_str());
     }
 
     void anotherModelIsRefused() {

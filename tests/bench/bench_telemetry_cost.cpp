@@ -217,8 +217,10 @@ void train(const config::RunConfig& config, const fs::path& folder, SwitchedLink
     options.calibrate = false;
     options.stopRequested = [&] { return Clock::now() > until; };
     options.onStep = [&](const train::StepFacts&) { blocks.onStep(); };
-    auto start = must(train::findStart(*world, options));
-    (void)must(train::Trainer::create(options, mesh, corpus, &link, std::move(start)))->run();
+    auto trainer = train::Trainer::start(options, mesh, corpus, &link);
+    if (!trainer)
+        throw std::runtime_error(trainer.error().error.text());
+    (void)(*trainer)->run();
 }
 
 void bench(const fs::path& folder, double seconds) {
