@@ -114,6 +114,7 @@ struct Connected {
 [[nodiscard]] Result<Connected> connect(const Common& common);
 /// Connects, or says why not.
 int withDaemon(const Call& call, const std::function<int(Connected&)>& use);
+inline constexpr const char* kProgram = "telehelmctl 0.1.0";
 /// Who orders: $USER (or the account's name) and this computer.
 [[nodiscard]] std::string operatorName();
 [[nodiscard]] std::string hostName();

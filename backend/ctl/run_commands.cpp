@@ -23,7 +23,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int kTimeoutMs = 30'000;
-constexpr const char* kProgram = "telehelmctl 0.1.0";
 
 Result<Connected> connectTo(const std::string& address) {
     Connected connected{ipc::makeControlClient(address, kTimeoutMs), {}};

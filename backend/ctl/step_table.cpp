@@ -21,20 +21,20 @@ void StepTable::startAt(std::uint32_t attempt, std::int64_t lastShown) {
     m_rows.clear();
 }
 
-void StepTable::add(const ipc::AttemptKey& key, const std::string& series, const ipc::Point& point) {
+bool StepTable::add(const ipc::AttemptKey& key, const std::string& series, const ipc::Point& point) {
     if (key.attempt < m_attempt)
-        return;
+        return false;
     if (key.attempt > m_attempt)
         startAt(key.attempt, point.step - 1);
     const auto& shown = shownSeries();
     if (point.step <= m_lastShown || std::find(shown.begin(), shown.end(), series) == shown.end())
-        return;
+        return false;
     StepRow& row = m_rows[point.step];
     row.attempt = key.attempt;
     row.step = point.step;
     row.tokens = point.tokens;
     row.wallUs = point.wallUs;
-    row.values[series] = point.value;
+    return row.values.insert_or_assign(series, point.value).second;
 }
 
 std::vector<StepRow> StepTable::take() {

@@ -21,8 +21,8 @@ struct StepRow {
 /// One thread.
 class StepTable {
 public:
-    /// Points of attempts before the newest are ignored; a newer attempt starts again after its fork step.
-    void add(const ipc::AttemptKey& key, const std::string& series, const ipc::Point& point);
+    /// Points of attempts before the newest are ignored; a newer attempt starts again after its fork step. True: it was not there yet.
+    bool add(const ipc::AttemptKey& key, const std::string& series, const ipc::Point& point);
     /// The rows that are whole, or will get no more because a later step has begun; ascending, each once.
     [[nodiscard]] std::vector<StepRow> take();
     /// All that is left, when the run has ended.

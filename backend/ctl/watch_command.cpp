@@ -6,6 +6,7 @@
 #include <limits>
 #include <ostream>
 #include <thread>
+#include <utility>
 
 #include "ctl/commands.h"
 #include "ctl/format.h"
@@ -22,13 +23,19 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kShownAtFirst = 10; // steps of history
 constexpr auto kConnectWithin = 3s;        // else the daemon is asked whether it is there
+constexpr auto kReportEvery = 5s;          // the daemon forgets a client after 30 s
 constexpr auto kLookEveryV1 = 2s;          // daemons of protocol 1 do not tell quiet streams their numbers
 
 /// One watched run. One thread.
 class Watcher {
 public:
     Watcher(const Call& call, const WatchArguments& arguments, Connected daemon)
-        : m_call(call), m_arguments(arguments), m_daemon(std::move(daemon)) {}
+        : m_call(call), m_arguments(arguments), m_daemon(std::move(daemon)) {
+        m_counters.id = ipc::newUuid();
+        m_counters.program = kProgram;
+        m_counters.host = hostName();
+        m_counters.user = operatorName();
+    }
 
     int run() {
         auto info = m_daemon.api->getRun(m_arguments.run);
@@ -46,7 +53,10 @@ public:
             followLink();
             if (m_gap || m_look || Clock::now() >= m_nextLook)
                 lookAtTruth();
+            reportCounters();
         }
+        m_nextReport = {};
+        reportCounters(); // how it ended
         clearProgress();
         return m_exit;
     }
@@ -80,16 +90,22 @@ private:
             return;
         }
         const ipc::News& news = **got;
-        const ipc::NewsOrder order = m_ledger.see(news).order;
+        const auto [order, missed] = m_ledger.see(news);
         if (order == ipc::NewsOrder::Old)
             return;
+        m_counters.gaps += order == ipc::NewsOrder::Hole ? 1 : 0;
+        m_counters.missed += missed.value_or(0);
+        m_toRepair += missed.value_or(0);
+        m_counters.received += ipc::pointCount(news.batch);
         m_gap = m_gap || order != ipc::NewsOrder::Next;
         m_look = m_look || news.beat || news.attempt;
         if (news.beat)
             return;
         for (const ipc::SeriesBlock& block : news.batch.series)
-            for (const ipc::Point& point : block.points)
+            for (const ipc::Point& point : block.points) {
                 m_table.add(news.batch.key, block.name, point);
+                m_counters.newestUs = std::max(m_counters.newestUs, point.wallUs);
+            }
         m_gap = m_gap || m_table.hasHole();
         if (!m_gap) // else the repair, which comes next, brings the rows in order
             show(m_table.take());
@@ -117,6 +133,7 @@ private:
         if (newest->key.attempt > m_table.attempt()) {
             say("attempt " + std::to_string(newest->key.attempt) + " goes on from step " + withSeparators(newest->forkStep));
             m_table.startAt(newest->key.attempt, newest->forkStep);
+            m_counters.repaired += std::exchange(m_toRepair, 0); // of the attempt before it, which is shown no more
             m_gap = true;
         }
         const bool ended = !isLive(newest->state);
@@ -134,16 +151,29 @@ private:
         query.names = shownSeries();
         query.from = m_table.lastShown() + 1;
         query.maxBuckets = 0;
-        auto done = m_daemon.api->querySeries(query, [this](ipc::SeriesSegment&& segment) {
+        std::uint64_t fresh = 0;
+        auto done = m_daemon.api->querySeries(query, [&](ipc::SeriesSegment&& segment) {
             for (const ipc::Bucket& b : segment.buckets)
-                m_table.add(segment.key, segment.name, {b.firstStep, b.firstTokens, b.firstWallUs, b.first});
+                fresh += m_table.add(segment.key, segment.name, {b.firstStep, b.firstTokens, b.firstWallUs, b.first}) ? 1 : 0;
             return true;
         });
         if (!done && done.error().code != ErrorCode::NotFound) // no such series yet
             return done;
+        const std::uint64_t found = std::min(fresh, m_toRepair);
+        m_counters.repaired += found;
+        m_counters.lost += std::exchange(m_toRepair, 0) - found;
         m_gap = false;
         show(m_table.take());
         return {};
+    }
+
+    /// So that the daemon's status tells what this client sees.
+    void reportCounters() {
+        if (m_isAway || m_daemon.hello.protocol < 2 || Clock::now() < m_nextReport)
+            return;
+        m_nextReport = Clock::now() + kReportEvery;
+        if (auto told = m_daemon.api->report(m_counters); !told)
+            m_look = true; // which says so when the daemon is away
     }
 
     void finish(const ipc::AttemptInfo& newest) {
@@ -263,11 +293,13 @@ private:
     ipc::RunInfo m_run;
     StepTable m_table;
     ipc::NewsLedger m_ledger;
+    ipc::ClientCounters m_counters;
+    std::uint64_t m_toRepair = 0; // points that the numbers miss and history was not asked for yet
     bool m_gap = false, m_look = true, m_isConnected = false, m_isAway = false, m_done = false, m_hasProgress = false;
     int m_exit = kOk;
     std::int64_t m_shown = 0, m_lastWallUs = 0, m_lastStep = 0;
     double m_secondsPerStep = 0;
-    Clock::time_point m_nextLook;
+    Clock::time_point m_nextLook, m_nextReport;
 };
 
 } // namespace

@@ -162,6 +162,11 @@ public:
         return {};
     }
     Result<void> watch(const std::string&, const std::function<bool(WatchUpdate&&)>&) override { return {}; }
+    Result<void> report(const ClientCounters& client) override {
+        const std::lock_guard lock(mutex);
+        reports.push_back(client);
+        return {};
+    }
     Result<DaemonStatus> status() override {
         DaemonStatus status;
         status.runs = {{"demo", 80, 79, 78, 77, 77, 1, nowUs() - 3'000'000}};
@@ -181,6 +186,7 @@ public:
     std::mutex mutex;
     RunInfo run;
     Command last;
+    std::vector<ClientCounters> reports;
     StartRequest started;
     Event noted;
     std::string epoch = "e1", liveEndpoint;
@@ -454,6 +460,12 @@ private slots:
         QCOMPARE(seen.rbegin()->first, 40);
         QCOMPARE(seen.size(), std::size_t{30});
         QVERIFY2(watched.err.contains("finished at step 40"), qPrintable(watched.err));
+        const std::lock_guard lock(m_daemon->mutex);
+        QVERIFY(m_daemon->reports.size() >= 2); // the first and the last
+        const ClientCounters& last = m_daemon->reports.back();
+        QVERIFY(last.program.starts_with("telehelmctl") && last.id == m_daemon->reports.front().id && !last.user.empty());
+        QVERIFY2(last.received > 0 && last.received <= 40 && last.received % 4 == 0, std::to_string(last.received).c_str());
+        QVERIFY(last.missed == 0 && last.repaired == 0 && last.lost == 0 && last.newestUs == 40 * 500'000);
     }
     void watchOfAFailedRunFails() {
         m_daemon->run.attempts[0].state = AttemptState::Failed;
