@@ -14,7 +14,7 @@ namespace {
 // about twice before it reaches its chunk, but within these bounds: for it is in memory too.
 constexpr std::uint64_t kFewestLogPoints = 1 << 18, kMostLogPoints = 1 << 20;
 constexpr std::size_t kKeptBytes = 40 << 20;    // of one attempt after a fold
-constexpr std::size_t kAllBytes = 64 << 20;     // of all attempts; the newest one is folded when it alone exceeds it
+constexpr std::size_t kAllBytes = 96 << 20;     // of all attempts; the newest one is folded when it alone exceeds it
 constexpr std::size_t kSeriesBytes = 400;       // a state with its name and its places in containers, without points
 
 std::size_t bytesOf(const SeriesState& state) {
@@ -118,13 +118,15 @@ void PointStore::append(Database& db, std::int64_t attemptId, const std::vector<
     }
     if (added == 0)
         return;
+    here.bytes += added * sizeof(ipc::Point);
     db.run("INSERT INTO tail_log(attempt_id, points, body) VALUES(?,?,?)", attemptId, added, Blob{log.finish()});
     for (SeriesState* state : full) {
-        cut(db, *state);
+        const std::size_t before = bytesOf(*state);
+        cut(db, *state); // what it reads for this stays in memory
+        here.bytes = std::max(here.bytes + bytesOf(*state), before) - before;
         here.mustFold = here.mustFold || state->tailLost > 0; // its indices have moved
     }
     here.loggedPoints += added;
-    here.bytes += added * sizeof(ipc::Point);
     if (here.mustFold || here.bytes > kAllBytes ||
         here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk / 2, kFewestLogPoints, kMostLogPoints))
         fold(db, attemptId);
@@ -147,7 +149,7 @@ void PointStore::makeWhole(Database& db, SeriesState& state) {
     const std::uint64_t edge = state.openFrom / kPointsPerChunk * kPointsPerChunk;
     SeriesReader reader(db, {state.id, state.openFrom, state.openFrom, {}});
     std::vector<ipc::Point> all;
-    all.reserve(kPointsPerChunk);
+    all.reserve(state.openFrom - edge + state.open.size());
     reader.readPoints(edge, state.openFrom, [&](std::uint64_t, std::span<const ipc::Point> part) { all.insert(all.end(), part.begin(), part.end()); });
     if (all.empty()) { // cannot be read: what came since moves up
         state.tailLost = state.openFrom - edge;

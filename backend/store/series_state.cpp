@@ -24,7 +24,7 @@ void SeriesState::cut(std::vector<ChunkOut>& out) {
         cutOne(std::span(open).subspan(at, kPointsPerChunk), out);
         openFrom += kPointsPerChunk;
     }
-    open.erase(open.begin(), open.begin() + static_cast<std::ptrdiff_t>(at));
+    open = std::vector<ipc::Point>(open.begin() + static_cast<std::ptrdiff_t>(at), open.end()); // gives the room back
 }
 
 // A raw chunk and a chunk of level 1 hold the same points; 16 chunks of a level are one of the next.
