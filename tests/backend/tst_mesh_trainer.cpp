@@ -42,7 +42,15 @@ const std::vector<MeshCase> kMeshes = {kAlone,
                                        {2, 1, 2, false, 1},
                                        {1, 2, 2, false, 2},
                                        {4, 2, 1, true, 2},
-                                       {2, 2, 2, true, 1}};
+                                       {2, 2, 2, true, 1},
+                                       {4, 1, 1, true, 1},
+                                       {1, 4, 1, false, 1},
+                                       {1, 1, 4, false, 1},
+                                       {4, 1, 2, false, 2},
+                                       {2, 4, 1, true, 1},
+                                       {1, 4, 2, false, 1},
+                                       {2, 1, 4, true, 1},
+                                       {1, 2, 4, false, 2}}; // all of up to 8 ranks
 
 double largestError(const std::vector<double>& values, const std::vector<double>& expected) {
     double largest = values.size() == expected.size() ? 0 : 1e9;

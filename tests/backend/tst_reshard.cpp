@@ -22,20 +22,37 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kC = 16, kF = 24, kV = 40;
-constexpr int kLayers = 3;
+constexpr int kLayers = 9;
 constexpr std::int64_t kPiece = 256; // bytes
 
 struct MeshSize {
     int tensor, pipeline, data;
     std::int64_t bucketBytes = 1 << 28; // of the distributed optimizer; by default one bucket, as checkpoints had it before
+    int chunks = 1;
+    int ranks() const { return tensor * pipeline * data; }
     std::string text() const {
         return "tp" + std::to_string(tensor) + "pp" + std::to_string(pipeline) + "dp" + std::to_string(data) +
-               (bucketBytes < 1 << 28 ? "b" + std::to_string(bucketBytes) : "");
+               (chunks > 1 ? "c" + std::to_string(chunks) : "") + (bucketBytes < 1 << 28 ? "b" + std::to_string(bucketBytes) : "");
     }
 };
-const std::vector<MeshSize> kMeshes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {1, 3, 2}, {1, 1, 3},
-                                       {2, 2, 1}, {2, 1, 2}, {4, 2, 1}, {2, 2, 2}, {4, 1, 2}, {2, 3, 3},
-                                       {1, 1, 3, 512}, {2, 2, 2, 64}, {1, 2, 2, 1500}, {2, 1, 3, 4096}};
+/// All of up to 8 ranks that the trainer's tests run, some that they do not, buckets, chunks.
+const std::vector<MeshSize> kMeshes = {{1, 1, 1}, {2, 1, 1}, {4, 1, 1}, {1, 2, 1}, {2, 2, 1}, {4, 2, 1}, {1, 4, 1}, {2, 4, 1},
+                                       {1, 1, 2}, {2, 1, 2}, {4, 1, 2}, {1, 2, 2}, {2, 2, 2}, {1, 4, 2}, {1, 1, 4}, {2, 1, 4},
+                                       {1, 2, 4}, {1, 3, 2}, {1, 1, 3}, {2, 3, 3},
+                                       {1, 1, 3, 512}, {2, 2, 2, 64}, {1, 2, 2, 1500}, {2, 1, 3, 4096},
+                                       {2, 1, 2, 1 << 28, 3}, {1, 2, 2, 3000, 4}, {2, 4, 1, 1 << 28, 2}, {1, 4, 2, 512, 2}};
+
+/// Chunk by chunk.
+std::vector<int> layersOf(const MeshSize& mesh, int stage) {
+    const int parts = mesh.pipeline * mesh.chunks;
+    std::vector<int> layers;
+    for (int part = stage; part < parts; part += mesh.pipeline) {
+        for (int layer = kLayers * part / parts; layer < kLayers * (part + 1) / parts; ++layer) {
+            layers.push_back(layer);
+        }
+    }
+    return layers;
+}
 
 /// How the model's weights are cut: norms not at all, qkv and gate_up by block, embedding and head by vocabulary.
 std::vector<StoredTensor> tensorsOf(const MeshSize& mesh, int tensorRank, int stage) {
@@ -57,7 +74,7 @@ std::vector<StoredTensor> tensorsOf(const MeshSize& mesh, int tensorRank, int st
     };
     if (stage == 0)
         add("embedding", {kV, kC}, 0);
-    for (int layer = kLayers * stage / mesh.pipeline; layer < kLayers * (stage + 1) / mesh.pipeline; ++layer) {
+    for (const int layer : layersOf(mesh, stage)) {
         const std::string prefix = "layers." + std::to_string(layer) + ".";
         add(prefix + "attention.norm", {kC}, -1);
         add(prefix + "attention.qkv", {3 * kC, kC}, 0, 3);
@@ -144,7 +161,7 @@ fs::path write(const fs::path& parent, const MeshSize& mesh) {
     const fs::path folder = parent / mesh.text();
     fs::create_directories(folder);
     train::Manifest manifest = blankManifest(mesh);
-    for (int rank = 0; rank < mesh.tensor * mesh.pipeline * mesh.data; ++rank) {
+    for (int rank = 0; rank < mesh.ranks(); ++rank) {
         RankState state(mesh, rank, true);
         auto file = train::ShardFileWriter::create(folder, "rank-" + std::to_string(rank) + ".bin", kPiece);
         auto part = train::writeTensors(*file, state.tensors, state.stretches, {state.values[0], state.values[1], state.values[2]})
@@ -194,7 +211,7 @@ private slots:
         for (const MeshSize& from : kMeshes) {
             const auto manifest = train::readManifest(folder(from.text()));
             for (const MeshSize& to : kMeshes) {
-                for (int rank = 0; rank < to.tensor * to.pipeline * to.data; ++rank) {
+                for (int rank = 0; rank < to.ranks(); ++rank) {
                     RankState loaded(to, rank, false);
                     const auto count = train::loadShards(folder(from.text()), *manifest, loaded.tensors, loaded.shards());
                     QVERIFY2(count, count ? "" : count.error().text().c_str());
@@ -346,7 +363,7 @@ private slots:
     /// The engine's own layout says the same of every element as the shard map.
     void theModelsLayoutAgrees() {
         config::RunConfig config;
-        config.model.layers = 6;
+        config.model.layers = kLayers;
         config.model.hiddenSize = 16;
         config.model.attentionHeads = 4;
         config.model.ffnHiddenSize = 24;
@@ -355,6 +372,7 @@ private slots:
         for (const MeshSize& mesh : kMeshes) {
             config.parallel.tensor = mesh.tensor;
             config.parallel.pipeline = mesh.pipeline;
+            config.parallel.chunks = mesh.chunks;
             std::map<std::string, std::vector<int>> written;
             for (int rank = 0; rank < mesh.tensor * mesh.pipeline; ++rank) {
                 const int tensorRank = rank % mesh.tensor;
