@@ -8,7 +8,6 @@
 namespace telehelm::tests {
 namespace {
 
-/// Tokens with something to learn: a pure function of step and index.
 class PatternSampler final : public data::Sampler {
 public:
     Pick pick(std::int64_t, std::int64_t) override { return {}; }
@@ -62,11 +61,9 @@ Trained trainRank(const config::RunConfig& config, comm::Communicator& world, co
     return own;
 }
 
-/// The first failure is the cause, the others follow from it.
 void merge(Trained& all, Trained own) {
     own.replicasAgree &= all.replicasAgree;
-    own.failure = !all.losses.empty() && all.losses != own.losses ? "two ranks report different losses" : "";
-    own.failure = all.failure.empty() ? own.failure : all.failure;
+    own.failure = !all.losses.empty() && all.losses != own.losses ? "two ranks report different losses" : all.failure;
     all = std::move(own);
 }
 
@@ -77,6 +74,22 @@ std::string Cut::text() const {
                        std::to_string(data) + ", sequence " + (sequence ? "on" : "off") + ", chunks " + std::to_string(chunks) +
                        ", accumulation " + std::to_string(accumulation);
     return text + (layers.empty() ? "" : ", uneven layers") + (recompute == "none" ? "" : ", recompute " + recompute);
+}
+
+std::vector<Cut> allMeshes() {
+    std::vector<Cut> meshes;
+    for (const int tensor : {1, 2, 4}) {
+        for (const int pipeline : {1, 2, 4}) {
+            for (const int data : {1, 2, 4}) {
+                for (const bool sequence : {false, true}) {
+                    if (tensor * pipeline * data <= 8 && (tensor > 1 || !sequence)) {
+                        meshes.push_back({.tensor = tensor, .pipeline = pipeline, .data = data, .sequence = sequence});
+                    }
+                }
+            }
+        }
+    }
+    return meshes;
 }
 
 config::RunConfig configOf(const Cut& cut) {
@@ -113,26 +126,40 @@ config::RunConfig aloneLike(const config::RunConfig& config) {
     return alone;
 }
 
-Trained trainMesh(const config::RunConfig& config, const Between& between) {
-    Trained result;
+std::unique_ptr<data::Sampler> patternSampler() {
+    return std::make_unique<PatternSampler>();
+}
+
+std::string runRanks(int ranks, const std::function<void(std::unique_ptr<comm::Communicator>)>& rank) {
+    std::string failure;
     std::mutex mutex;
     std::vector<std::thread> threads;
-    for (auto& rank : comm::makeThreadCommunicators(config.parallel.ranks())) {
-        threads.emplace_back([&, own = std::move(rank)]() mutable {
-            own = between.world ? between.world(std::move(own)) : std::move(own);
+    for (auto& world : comm::makeThreadCommunicators(ranks)) {
+        threads.emplace_back([&, own = std::move(world)]() mutable {
             try {
-                Trained trained = trainRank(config, *own, between);
+                rank(std::move(own));
+            } catch (const std::exception& error) { // the others' follow from the first one's
                 const std::lock_guard lock(mutex);
-                merge(result, std::move(trained));
-            } catch (const std::exception& error) {
-                const std::lock_guard lock(mutex);
-                result.failure = result.failure.empty() ? error.what() : result.failure;
+                failure = failure.empty() ? error.what() : failure;
             }
         });
     }
     for (std::thread& thread : threads) {
         thread.join();
     }
+    return failure;
+}
+
+Trained trainMesh(const config::RunConfig& config, const Between& between) {
+    Trained result;
+    std::mutex mutex;
+    const std::string failure = runRanks(config.parallel.ranks(), [&](std::unique_ptr<comm::Communicator> world) {
+        world = between.world ? between.world(std::move(world)) : std::move(world);
+        Trained trained = trainRank(config, *world, between);
+        const std::lock_guard lock(mutex);
+        merge(result, std::move(trained));
+    });
+    result.failure = failure.empty() ? result.failure : failure;
     return result;
 }
 

@@ -31,9 +31,16 @@ struct Cut {
     std::string recompute = "none";
     [[nodiscard]] std::string text() const;
 };
+/// All meshes of up to 8 ranks, with sequence parallelism where there is something to split.
+[[nodiscard]] std::vector<Cut> allMeshes();
 [[nodiscard]] config::RunConfig configOf(const Cut& cut);
 /// The same model and steps on one rank, all sequences at once.
 [[nodiscard]] config::RunConfig aloneLike(const config::RunConfig& config);
+
+/// Tokens with something to learn: a pure function of step and index.
+[[nodiscard]] std::unique_ptr<data::Sampler> patternSampler();
+/// Calls `rank` on a thread for each; returns what the first one that threw has said.
+[[nodiscard]] std::string runRanks(int ranks, const std::function<void(std::unique_ptr<comm::Communicator>)>& rank);
 
 struct Trained {
     std::vector<double> losses, norms, evaluated;

@@ -5,3 +5,4 @@ target_link_libraries(telehelm_mesh_rig PUBLIC telehelm_train PRIVATE telehelm_o
 target_compile_definitions(telehelm_mesh_rig PUBLIC QT_NO_EMIT)
 
 telehelm_test(tst_parallel_train LINK telehelm_mesh_rig TIMEOUT 300)
+telehelm_test(tst_engine_gradients LINK telehelm_mesh_rig)

@@ -22,23 +22,6 @@ bool isLong() {
     return qEnvironmentVariableIsSet("TELEHELM_LONG") || qEnvironmentVariableIsSet("TELEHELM_SOAK");
 }
 
-/// All meshes of up to 8 ranks, with sequence parallelism where there is something to split.
-std::vector<Cut> allMeshes() {
-    std::vector<Cut> meshes;
-    for (const int tensor : {1, 2, 4}) {
-        for (const int pipeline : {1, 2, 4}) {
-            for (const int data : {1, 2, 4}) {
-                for (const bool sequence : {false, true}) {
-                    if (tensor * pipeline * data <= 8 && (tensor > 1 || !sequence)) {
-                        meshes.push_back({.tensor = tensor, .pipeline = pipeline, .data = data, .sequence = sequence});
-                    }
-                }
-            }
-        }
-    }
-    return meshes;
-}
-
 /// Micro-batches that a schedule takes: interleaved, multiples of the stages.
 std::vector<std::int64_t> countsFor(int pipeline, int chunks) {
     std::vector<std::int64_t> counts;
