@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random series through random interleavings of append, crash and reopen: every bucket of every level, every range on every
-// axis and every EMA equals brute force. TELEHELM_LONG=1: three million points instead of a hundred and fifty thousand.
+// axis and every EMA equals brute force. TELEHELM_SOAK=1: three million points instead of a hundred and fifty thousand.
 #include <csignal>
 #include <filesystem>
 
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::size_t wantedPoints() { return qEnvironmentVariableIsSet("TELEHELM_LONG") ? 3'000'000 : 150'000; }
+std::size_t wantedPoints() { return qEnvironmentVariableIntValue("TELEHELM_SOAK") != 0 ? 3'000'000 : 150'000; }
 
 std::int64_t place(Axis axis, const Point& p) { return axis == Axis::Step ? p.step : axis == Axis::Tokens ? p.tokens : p.wallUs; }
 
