@@ -160,7 +160,7 @@ struct TelemetryConfig {
 struct RestartPolicyConfig {
     std::int64_t maxRetries = 3;    // in a row; 0: off
     double backoffS = 10;           // before retry n (from 0): backoffS · 2^n
-    std::int64_t resetSteps = 100;  // after so many steps of a new attempt the retries count from 0 again
+    std::int64_t resetSteps = 100;  // so many steps beyond all earlier attempts: the retries count from 0 again
     double hangS = 600;             // no progress for so long: the job hangs and is killed; 0: never
     bool operator==(const RestartPolicyConfig&) const = default;
 };

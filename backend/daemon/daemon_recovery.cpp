@@ -50,28 +50,29 @@ void Daemon::blameRank(const RunEntry& entry, AttemptInfo& attempt, const superv
 void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptState before, const supervise::JobExit& ended) {
     if (&attempt != &entry.attempts.back() || entry.isRestarting || m_shutdown || !entry.config)
         return;
-    const FailedAttempt failed{before, attempt.state, ended.exitCode, attempt.step - attempt.forkStep};
     if (isLive(attempt.state) || attempt.state == AttemptState::Finished || attempt.state == AttemptState::Stopped)
         return;
-    const Verdict verdict = judgeFailure(entry.config->restartPolicy, entry.retry, failed);
-    if (failed.healthySteps <= 0 && !entry.config->resume.checkpoint.empty())
+    const config::RestartPolicyConfig& policy = entry.config->restartPolicy;
+    const std::int64_t made = restartsInARow(entry.attempts, entry.retry.byItself, policy.resetSteps);
+    const Verdict verdict = judgeFailure(policy, made, {before, attempt.state, ended.exitCode});
+    if (attempt.step <= attempt.forkStep && !entry.config->resume.checkpoint.empty())
         entry.retry.failedFrom.insert(entry.config->resume.checkpoint);
-    if (!verdict.restart && verdict.text.empty())
+    if (verdict.restart == 0 && verdict.text.empty())
         return;
     Event event;
     event.key = attempt.key;
     event.kind = EventKind::Note;
     event.step = attempt.step;
     event.tokens = attempt.tokens;
-    event.severity = verdict.restart ? Severity::Warning : Severity::Critical;
+    event.severity = verdict.restart > 0 ? Severity::Warning : Severity::Critical;
     event.text = verdict.text;
-    if (verdict.restart) {
-        const std::int64_t most = entry.config->restartPolicy.maxRetries;
+    if (verdict.restart > 0) {
+        const std::string restart = std::to_string(verdict.restart), most = std::to_string(policy.maxRetries);
         entry.retry.due = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(verdict.delayS));
         entry.retry.why = attempt.stateText.substr(0, attempt.stateText.find('\n'));
-        event.text = "It is restarted from the last good checkpoint in " + seconds(verdict.delayS) + " (restart " +
-                     std::to_string(entry.retry.count) + " of " + std::to_string(most) + "). Stop or pause the run to prevent it.";
-        event.facts = {{kRestartFact, std::to_string(entry.retry.count)}, {"max_retries", std::to_string(most)}, {kDelayFact, seconds(verdict.delayS)}};
+        event.text = "It is restarted from the last good checkpoint in " + seconds(verdict.delayS) + " (restart " + restart + " of " + most +
+                     "). Stop or pause the run to prevent it.";
+        event.facts = {{kRestartFact, restart}, {"max_retries", most}, {kDelayFact, seconds(verdict.delayS)}};
     }
     tellEvent(std::move(event));
 }
@@ -79,17 +80,18 @@ void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptS
 // After a start of the daemon: what it knew of the run's restarts, from what it wrote down.
 Result<void> Daemon::recallRetry(RunEntry& entry) {
     entry.retry.failedFrom = deadlyCheckpoints(entry.attempts);
+    const auto commands = m_store->commands({entry.record.run});
+    if (!commands)
+        return tl::unexpected(commands.error());
+    entry.retry.byItself = madeByItself(*commands);
     const AttemptInfo& newest = entry.newest();
     if (!entry.config || newest.state == AttemptState::Finished || newest.state == AttemptState::Stopped)
         return {};
-    const auto commands = m_store->commands({entry.record.run});
     const auto events = m_store->events({entry.record.run, 0, kLastEvents});
-    if (!commands || !events)
-        return tl::unexpected(commands ? events.error() : commands.error());
-    entry.retry.count = restartsInARow(entry.attempts, *commands, entry.config->restartPolicy.resetSteps);
+    if (!events)
+        return tl::unexpected(events.error());
     if (const auto pending = announcedRetry(newest, *events, *commands)) {
         const auto left = std::chrono::microseconds(std::max<std::int64_t>(0, pending->dueUs - nowUs()));
-        entry.retry.count = pending->count;
         entry.retry.due = Clock::now() + left;
         entry.retry.why = newest.stateText.substr(0, newest.stateText.find('\n'));
         spdlog::info("{}/{}: restart {} in a row is due in {}", entry.record.run, newest.key.attempt, pending->count,
@@ -203,10 +205,12 @@ void Daemon::carryOutRetry(const std::string& run) {
     tellCommand(command);
     const auto launched = launchAttempt(*entry, attempt);
     CommandOutcome outcome{command.id, CommandState::Failed, -1, launched ? std::string() : launched.error().text()};
-    if (launched)
+    if (launched) {
+        entry->retry.byItself.insert(command.newAttempt);
         outcome = {command.id, CommandState::Applied, attempt.forkStep + 1,
                    "Attempt " + std::to_string(attempt.key.attempt) + " goes on from step " + std::to_string(attempt.forkStep) +
                        (checkpoint ? " of attempt " + std::to_string(attempt.parent) : ": there was no checkpoint yet") + "."};
+    }
     computeTokensSeen(*entry);
     settleAndTell(outcome);
 }

@@ -127,7 +127,6 @@ Result<std::uint32_t> Daemon::restartNow(const Command& command) {
     RunEntry* entry = findRun(command.key.run);
     if (auto launched = launchAttempt(*entry, attempt); !launched)
         return tl::unexpected(launched.error());
-    entry->retry.count = 0; // somebody has taken charge
     computeTokensSeen(*entry);
     return attempt.key.attempt;
 }

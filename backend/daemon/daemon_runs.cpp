@@ -212,8 +212,6 @@ Result<void> Daemon::recover() {
     if (auto read = readRuns(); !read)
         return read;
     for (auto& [name, entry] : m_runs) {
-        if (auto recalled = recallRetry(entry); !recalled)
-            return recalled;
         auto pending = m_store->pendingCommands(entry.record.run);
         if (!pending)
             return tl::unexpected(pending.error());
@@ -224,6 +222,8 @@ Result<void> Daemon::recover() {
                                isMade ? "Attempt " + std::to_string(command.newAttempt) + " was made; the daemon was restarted meanwhile."
                                       : "The daemon was restarted before the new attempt was made; ask again."});
             }
+        if (auto recalled = recallRetry(entry); !recalled) // once the restarts above are settled
+            return recalled;
         for (AttemptInfo& attempt : entry.attempts) {
             if (isLive(attempt.state) && m_supervisor->adopt(attempt.key, attempt.runDir)) {
                 spdlog::info("{}/{}: still running, taken up again", attempt.key.run, attempt.key.attempt);

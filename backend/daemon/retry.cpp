@@ -9,6 +9,22 @@ namespace telehelm::daemon {
 
 using ipc::AttemptState;
 
+namespace {
+
+bool isApplied(const ipc::Command& command, ipc::CommandKind kind) {
+    return command.kind == kind && command.state == ipc::CommandState::Applied;
+}
+
+// The farthest step that was reached before an attempt began, since somebody last took charge of the run.
+std::int64_t farthestBefore(const std::vector<ipc::AttemptInfo>& attempts, const std::set<std::uint32_t>& byItself, std::size_t index) {
+    std::int64_t farthest = attempts[index].forkStep;
+    for (; index > 0 && byItself.contains(attempts[index].key.attempt); --index)
+        farthest = std::max(farthest, attempts[index - 1].step);
+    return farthest;
+}
+
+} // namespace
+
 void Retry::launched(Time now) {
     due.reset();
     step = -1;
@@ -23,22 +39,19 @@ void Retry::heard(std::int64_t newStep, const std::string& newPhase, Time now) {
     phase = newPhase;
 }
 
-Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, const FailedAttempt& failed) {
+Verdict judgeFailure(const config::RestartPolicyConfig& policy, std::int64_t made, const FailedAttempt& failed) {
     if (failed.after != AttemptState::Failed && failed.after != AttemptState::Lost)
         return {};
     if (policy.maxRetries == 0)
-        return {false, 0, "[restart_policy] max_retries is 0: the run is not restarted by itself."};
+        return {0, 0, "[restart_policy] max_retries is 0: the run is not restarted by itself."};
     if (failed.before != AttemptState::Starting && failed.before != AttemptState::Running)
-        return {false, 0, "The operator had asked it to pause or stop: it is not restarted by itself."};
+        return {0, 0, "The operator had asked it to pause or stop: it is not restarted by itself."};
     if (failed.exitCode == 2 || failed.exitCode == 3) // config, corpus: the same again would fail the same way
-        return {false, 0, "Its config or corpus is at fault: it is not restarted by itself."};
-    if (failed.healthySteps >= policy.resetSteps)
-        retry.count = 0;
-    if (retry.count >= policy.maxRetries)
-        return {false, 0, "It was restarted " + std::to_string(retry.count) + " times in a row already: it is not restarted any more."};
-    const double delay = policy.backoffS * std::pow(2.0, static_cast<double>(std::min<std::int64_t>(retry.count, 20)));
-    ++retry.count;
-    return {true, delay, ""};
+        return {0, 0, "Its config or corpus is at fault: it is not restarted by itself."};
+    if (made >= policy.maxRetries)
+        return {0, 0, "It was restarted " + std::to_string(made) + " times in a row already: it is not restarted any more."};
+    const double delay = policy.backoffS * std::pow(2.0, static_cast<double>(std::min<std::int64_t>(made, 20)));
+    return {made + 1, delay, ""};
 }
 
 std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts) {
@@ -53,26 +66,19 @@ std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& att
     return found;
 }
 
-namespace {
-
-bool isApplied(const ipc::Command& command, ipc::CommandKind kind) {
-    return command.kind == kind && command.state == ipc::CommandState::Applied;
+std::set<std::uint32_t> madeByItself(const std::vector<ipc::Command>& commands) {
+    std::set<std::uint32_t> made;
+    for (const ipc::Command& command : commands)
+        if (isApplied(command, ipc::CommandKind::Restart) && command.author == kDaemonAuthor)
+            made.insert(command.newAttempt);
+    return made;
 }
 
-} // namespace
-
-std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::vector<ipc::Command>& commands, std::int64_t resetSteps) {
+std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::set<std::uint32_t>& byItself, std::int64_t resetSteps) {
     std::int64_t count = 0;
-    for (std::size_t i = attempts.size(); i-- > 1;) {
-        const bool byItself = std::ranges::any_of(commands, [&](const ipc::Command& command) {
-            return isApplied(command, ipc::CommandKind::Restart) && command.author == kDaemonAuthor && command.newAttempt == attempts[i].key.attempt;
-        });
-        if (!byItself)
+    for (std::size_t i = attempts.size(); i-- > 0 && byItself.contains(attempts[i].key.attempt); ++count)
+        if (attempts[i].step - farthestBefore(attempts, byItself, i) >= resetSteps)
             break;
-        ++count;
-        if (attempts[i - 1].step - attempts[i - 1].forkStep >= resetSteps)
-            break;
-    }
     return count;
 }
 

@@ -16,7 +16,7 @@ namespace telehelm::daemon {
 /// Of one run; guarded like its RunEntry.
 struct Retry {
     using Time = std::chrono::steady_clock::time_point;
-    std::int64_t count = 0;           // restarts in a row without enough healthy steps between them
+    std::set<std::uint32_t> byItself; // attempts that the daemon made by itself
     std::optional<Time> due;          // one is pending
     std::string why;                  // of the pending one
     std::set<std::string> failedFrom; // checkpoints from which an attempt did not get one step further: never again
@@ -36,22 +36,24 @@ struct FailedAttempt {
     ipc::AttemptState before = ipc::AttemptState::Running; // its state when it ended
     ipc::AttemptState after = ipc::AttemptState::Failed;
     std::optional<int> exitCode;
-    std::int64_t healthySteps = 0;
 };
 struct Verdict {
-    bool restart = false;
+    std::int64_t restart = 0; // the how manieth in a row it is going to be; 0: none
     double delayS = 0;
     std::string text; // why not, where somebody should know; else empty
 };
-/// Counts: `retry.count` is that of the restart to come when `restart`.
-[[nodiscard]] Verdict judgeFailure(const config::RestartPolicyConfig& policy, Retry& retry, const FailedAttempt& failed);
+/// `made`: restarts in a row up to this failure.
+[[nodiscard]] Verdict judgeFailure(const config::RestartPolicyConfig& policy, std::int64_t made, const FailedAttempt& failed);
 
 /// Checkpoints from which an attempt of the past did not get one step further: what `failedFrom` was before the daemon was started again.
 [[nodiscard]] std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts);
 
-/// Restarts that the daemon made by itself up to the newest attempt, without `resetSteps` healthy steps or an operator's restart between
-/// them: what `count` was before the daemon was started again.
-[[nodiscard]] std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::vector<ipc::Command>& commands,
+/// Attempts that came of the daemon's own restarts.
+[[nodiscard]] std::set<std::uint32_t> madeByItself(const std::vector<ipc::Command>& commands);
+
+/// Restarts that the daemon made by itself up to the newest attempt, since somebody last started or restarted the run and since an attempt
+/// came `resetSteps` steps farther than all before it. Steps that were made before show nothing: whatever kills may lie beyond them.
+[[nodiscard]] std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::set<std::uint32_t>& byItself,
                                           std::int64_t resetSteps);
 
 inline constexpr const char* kDaemonAuthor = "telehelmd"; // of the restarts that it makes by itself
