@@ -126,8 +126,12 @@ private:
     [[nodiscard]] bool overruleRetry(RunEntry& entry, const ipc::Command& command);
     void mindRetries();
     void killHung(RunEntry& entry, const ipc::AttemptInfo& attempt, double silentS);
-    void tellNoCheckpoint(const ipc::AttemptInfo& failed);
-    [[nodiscard]] std::optional<ipc::CheckpointInfo> lastGoodCheckpoint(const std::string& run);
+    void tellNoCheckpoint(const ipc::AttemptInfo& failed, const std::string& leftOut);
+    struct Choice {
+        std::optional<ipc::CheckpointInfo> checkpoint; // the newest that may be taken
+        std::string leftOut; // those newer than it and why, a line each; empty: there was none
+    };
+    [[nodiscard]] Choice lastGoodCheckpoint(const std::string& run);
     void carryOutRetry(const std::string& run);
 
     // Telling others; m_mutex held.

@@ -144,7 +144,7 @@ void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silent
     m_supervisor->kill(attempt.key);
 }
 
-std::optional<CheckpointInfo> Daemon::lastGoodCheckpoint(const std::string& run) {
+Daemon::Choice Daemon::lastGoodCheckpoint(const std::string& run) {
     std::vector<AttemptInfo> attempts;
     std::set<std::string> never;
     {
@@ -153,19 +153,28 @@ std::optional<CheckpointInfo> Daemon::lastGoodCheckpoint(const std::string& run)
         attempts = entry->attempts;
         never = entry->retry.failedFrom;
     }
+    Choice choice;
+    const auto leaveOut = [&choice](const CheckpointInfo& checkpoint, const std::string& why) {
+        choice.leftOut += "\n" + std::filesystem::path(checkpoint.path).filename().string() + ": " + why + ".";
+    };
     for (const CheckpointInfo& checkpoint : onLineage(attempts, attempts.back().key.attempt, m_shelf->list(run, runDir(run) / "checkpoints"))) {
-        if (never.contains(checkpoint.path))
+        if (never.contains(checkpoint.path)) {
+            leaveOut(checkpoint, "an attempt from it died before its first step");
             continue;
+        }
         CheckpointInfo checked = m_shelf->verified(checkpoint); // also where it was sound before: a job has died since
-        if (checked.damage.empty())
-            return checked;
+        if (checked.damage.empty()) {
+            choice.checkpoint = std::move(checked);
+            break;
+        }
+        leaveOut(checkpoint, checked.damage);
     }
-    return std::nullopt;
+    return choice;
 }
 
 // On the task thread.
 void Daemon::carryOutRetry(const std::string& run) {
-    const auto checkpoint = lastGoodCheckpoint(run);
+    const auto [checkpoint, leftOut] = lastGoodCheckpoint(run);
     const std::lock_guard lock(m_mutex);
     RunEntry* entry = findRun(run);
     if (isLive(entry->newest().state) || entry->isRestarting || m_tasks->isStopping() || m_shutdown)
@@ -196,8 +205,8 @@ void Daemon::carryOutRetry(const std::string& run) {
         attempt.forkStep = attempt.step = command.restart->checkpointStep = checkpoint->step;
         attempt.tokens = checkpoint->tokens;
         command.restart->checkpointAttempt = checkpoint->key.attempt;
-    } else if (!entry->config->resume.checkpoint.empty()) {
-        return tellNoCheckpoint(failed);
+    } else if (!leftOut.empty() || !entry->config->resume.checkpoint.empty()) { // from step 0 it would go another way
+        return tellNoCheckpoint(failed, leftOut);
     }
     command.diff = config::configDiff(failed.configToml, attempt.configToml);
     if (auto stored = m_store->putCommand(command); !stored)
@@ -209,19 +218,20 @@ void Daemon::carryOutRetry(const std::string& run) {
         entry->retry.byItself.insert(command.newAttempt);
         outcome = {command.id, CommandState::Applied, attempt.forkStep + 1,
                    "Attempt " + std::to_string(attempt.key.attempt) + " goes on from step " + std::to_string(attempt.forkStep) +
-                       (checkpoint ? " of attempt " + std::to_string(attempt.parent) : ": there was no checkpoint yet") + "."};
+                       (checkpoint ? " of attempt " + std::to_string(attempt.parent) : ": there was no checkpoint yet") + "." +
+                       (leftOut.empty() ? "" : " Left out:" + leftOut)};
     }
     computeTokensSeen(*entry);
     settleAndTell(outcome);
 }
 
-void Daemon::tellNoCheckpoint(const AttemptInfo& failed) {
+void Daemon::tellNoCheckpoint(const AttemptInfo& failed, const std::string& leftOut) {
     Event event;
     event.key = failed.key;
     event.kind = EventKind::Note;
     event.severity = Severity::Critical;
     event.step = failed.step;
-    event.text = "The run is not restarted by itself: no checkpoint on its curve is sound.";
+    event.text = "The run is not restarted by itself: no checkpoint on its curve can be taken." + leftOut;
     tellEvent(std::move(event));
 }
 

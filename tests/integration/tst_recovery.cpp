@@ -102,6 +102,7 @@ private slots:
     void stopWinsOverAPendingRestart();
     void aPendingRestartOutlivesTheDaemon();
     void aDamagedCheckpointIsNotUsed();
+    void withoutASoundCheckpointItStaysDown();
     void cleanupTestCase();
 
 private:
@@ -156,6 +157,8 @@ private:
         options.rankProgram = qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()).toStdString() + "/telehelm-rank";
         m_daemon = must(daemon::Daemon::open(options));
     }
+    [[nodiscard]] QStringList checkpointsOf(const std::string& run) const; // of its first attempt, oldest first
+    void damage(const std::string& run, const QString& checkpoint);
     void startDeathsTo(std::size_t end);
     void startWaitingOnes();
 
@@ -345,21 +348,49 @@ void TestRecovery::aPendingRestartOutlivesTheDaemon() {
     QCOMPARE(newest("called-off").key.attempt, 1u);
 }
 
-void TestRecovery::aDamagedCheckpointIsNotUsed() {
-    start("damaged", "[faults]\nslow_ms = 40\ndie_step = 35\n[restart_policy]\nbackoff_s = 2\n");
-    QVERIFY(ends("damaged", 1, AttemptState::Failed));
-    const QStringList saved = QDir(dirOf("damaged") + "/checkpoints").entryList({"a1-*"}, QDir::Dirs, QDir::Name);
-    QVERIFY(!saved.isEmpty());
-    const QDir newestOne(dirOf("damaged") + "/checkpoints/" + saved.back());
-    for (const QString& file : newestOne.entryList(QDir::Files))
+QStringList TestRecovery::checkpointsOf(const std::string& run) const {
+    return QDir(dirOf(run) + "/checkpoints").entryList({"a1-*"}, QDir::Dirs, QDir::Name);
+}
+
+void TestRecovery::damage(const std::string& run, const QString& checkpoint) {
+    const QDir folder(dirOf(run) + "/checkpoints/" + checkpoint);
+    for (const QString& file : folder.entryList(QDir::Files))
         if (!file.endsWith(".json")) {
-            QFile damaged(newestOne.filePath(file));
+            QFile damaged(folder.filePath(file));
             QVERIFY(damaged.open(QIODevice::ReadWrite) && damaged.seek(damaged.size() / 2) && damaged.write("damage") == 6);
         }
+}
+
+void TestRecovery::aDamagedCheckpointIsNotUsed() {
+    start("damaged", "[faults]\nslow_ms = 40\ndie_step = 35\n[restart_policy]\nbackoff_s = 3\n");
+    start("all-damaged", "[faults]\nslow_ms = 40\ndie_step = 25\n[restart_policy]\nbackoff_s = 3\n");
+    QVERIFY(ends("all-damaged", 1, AttemptState::Failed));
+    for (const QString& checkpoint : checkpointsOf("all-damaged"))
+        damage("all-damaged", checkpoint);
+    QVERIFY(ends("damaged", 1, AttemptState::Failed));
+    const QStringList saved = checkpointsOf("damaged");
+    QVERIFY(saved.size() > 1);
+    damage("damaged", saved.back());
     QVERIFY(ends("damaged", 2, AttemptState::Finished));
-    const qlonglong expected = saved.size() > 1 ? saved[saved.size() - 2].last(8).toLongLong() : 0;
-    QCOMPARE(newest("damaged").forkStep, expected);
+    QCOMPARE(newest("damaged").forkStep, saved[saved.size() - 2].last(8).toLongLong());
     QVERIFY(lossBits("damaged") == m_unbroken.at(kData));
+}
+
+/// Going on from step 0 would throw away what was trained, and nobody would know.
+void TestRecovery::withoutASoundCheckpointItStaysDown() {
+    const auto told = [&] {
+        for (const Event& event : events("all-damaged", EventKind::Note))
+            if (event.severity == Severity::Critical)
+                return event.text;
+        return std::string();
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(!told().empty(), kPatience);
+    const QStringList saved = checkpointsOf("all-damaged");
+    QVERIFY(!saved.isEmpty());
+    for (const QString& checkpoint : saved)
+        QVERIFY2(told().find(checkpoint.toStdString() + ": rank-") != std::string::npos, told().c_str());
+    QTest::qWait(500);
+    QCOMPARE(newest("all-damaged").key.attempt, 1u);
 }
 
 void TestRecovery::cleanupTestCase() {
