@@ -55,8 +55,6 @@ void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptS
     const config::RestartPolicyConfig& policy = entry.config->restartPolicy;
     const std::int64_t made = restartsInARow(entry.attempts, entry.retry.byItself, policy.resetSteps);
     const Verdict verdict = judgeFailure(policy, made, {before, attempt.state, ended.exitCode});
-    if (attempt.step <= attempt.forkStep && !entry.config->resume.checkpoint.empty())
-        entry.retry.failedFrom.insert(entry.config->resume.checkpoint);
     if (verdict.restart == 0 && verdict.text.empty())
         return;
     Event event;
@@ -79,7 +77,6 @@ void Daemon::considerRetry(RunEntry& entry, const AttemptInfo& attempt, AttemptS
 
 // After a start of the daemon: what it knew of the run's restarts, from what it wrote down.
 Result<void> Daemon::recallRetry(RunEntry& entry) {
-    entry.retry.failedFrom = deadlyCheckpoints(entry.attempts);
     const auto commands = m_store->commands({entry.record.run});
     if (!commands)
         return tl::unexpected(commands.error());
@@ -146,20 +143,22 @@ void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silent
 
 Daemon::Choice Daemon::lastGoodCheckpoint(const std::string& run) {
     std::vector<AttemptInfo> attempts;
-    std::set<std::string> never;
+    std::set<std::uint32_t> byItself;
     {
         const std::lock_guard lock(m_mutex);
         RunEntry* entry = findRun(run);
         attempts = entry->attempts;
-        never = entry->retry.failedFrom;
+        byItself = entry->retry.byItself;
     }
+    const auto all = m_shelf->list(run, runDir(run) / "checkpoints");
+    const auto deadly = deadlyCheckpoints(attempts, byItself, all);
     Choice choice;
     const auto leaveOut = [&choice](const CheckpointInfo& checkpoint, const std::string& why) {
         choice.leftOut += "\n" + std::filesystem::path(checkpoint.path).filename().string() + ": " + why + ".";
     };
-    for (const CheckpointInfo& checkpoint : onLineage(attempts, attempts.back().key.attempt, m_shelf->list(run, runDir(run) / "checkpoints"))) {
-        if (never.contains(checkpoint.path)) {
-            leaveOut(checkpoint, "an attempt from it died before its first step");
+    for (const CheckpointInfo& checkpoint : onLineage(attempts, attempts.back().key.attempt, all)) {
+        if (const auto why = deadly.find(checkpoint.path); why != deadly.end()) {
+            leaveOut(checkpoint, why->second);
             continue;
         }
         CheckpointInfo checked = m_shelf->verified(checkpoint); // also where it was sound before: a job has died since

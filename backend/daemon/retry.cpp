@@ -23,6 +23,19 @@ std::int64_t farthestBefore(const std::vector<ipc::AttemptInfo>& attempts, const
     return farthest;
 }
 
+// The checkpoint from which an attempt was started; empty: from step 0.
+std::string startOf(const ipc::AttemptInfo& attempt) {
+    const auto config = config::parseRunConfig(attempt.configToml, attempt.key.run);
+    return config ? config->resume.checkpoint : std::string();
+}
+
+// Whether an attempt left a sound checkpoint of its own behind.
+bool hasSaved(const ipc::AttemptInfo& attempt, const std::vector<ipc::CheckpointInfo>& checkpoints) {
+    return std::ranges::any_of(checkpoints, [&](const ipc::CheckpointInfo& checkpoint) {
+        return checkpoint.key.attempt == attempt.key.attempt && checkpoint.step > attempt.forkStep && checkpoint.verified;
+    });
+}
+
 } // namespace
 
 void Retry::launched(Time now) {
@@ -54,18 +67,6 @@ Verdict judgeFailure(const config::RestartPolicyConfig& policy, std::int64_t mad
     return {made + 1, delay, ""};
 }
 
-std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts) {
-    std::set<std::string> found;
-    for (const ipc::AttemptInfo& attempt : attempts) {
-        const bool diedAtOnce = (attempt.state == AttemptState::Failed || attempt.state == AttemptState::Lost) && attempt.step <= attempt.forkStep;
-        if (!diedAtOnce)
-            continue;
-        if (const auto config = config::parseRunConfig(attempt.configToml, attempt.key.run); config && !config->resume.checkpoint.empty())
-            found.insert(config->resume.checkpoint);
-    }
-    return found;
-}
-
 std::set<std::uint32_t> madeByItself(const std::vector<ipc::Command>& commands) {
     std::set<std::uint32_t> made;
     for (const ipc::Command& command : commands)
@@ -80,6 +81,27 @@ std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const
         if (attempts[i].step - farthestBefore(attempts, byItself, i) >= resetSteps)
             break;
     return count;
+}
+
+std::map<std::string, std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts, const std::set<std::uint32_t>& byItself,
+                                                     const std::vector<ipc::CheckpointInfo>& checkpoints) {
+    std::map<std::string, std::string> deadly;
+    std::map<std::string, std::string> suspects; // one attempt from it came to nothing: which one
+    for (std::size_t i = 0; i < attempts.size(); ++i) {
+        const ipc::AttemptInfo& attempt = attempts[i];
+        const std::string from = startOf(attempt), number = std::to_string(attempt.key.attempt);
+        if (from.empty() || (attempt.state != AttemptState::Failed && attempt.state != AttemptState::Lost))
+            continue;
+        const std::int64_t farthest = farthestBefore(attempts, byItself, i);
+        if (attempt.step <= attempt.forkStep)
+            deadly.emplace(from, "attempt " + number + " from it died before it had made a step");
+        else if (attempt.step > farthest || hasSaved(attempt, checkpoints))
+            suspects.erase(from);
+        else if (const auto [first, isNew] = suspects.emplace(from, number); !isNew)
+            deadly.emplace(from, "attempts " + first->second + " and " + number + " from it died without coming farther than step " +
+                                     std::to_string(farthest) + ", which was reached before");
+    }
+    return deadly;
 }
 
 std::optional<PendingRetry> announcedRetry(const ipc::AttemptInfo& newest, const std::vector<ipc::Event>& events,

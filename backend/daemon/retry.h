@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,7 +20,6 @@ struct Retry {
     std::set<std::uint32_t> byItself; // attempts that the daemon made by itself
     std::optional<Time> due;          // one is pending
     std::string why;                  // of the pending one
-    std::set<std::string> failedFrom; // checkpoints from which an attempt did not get one step further: never again
     // Progress of the newest attempt, as its heartbeats tell it.
     std::int64_t step = -1;
     std::string phase;
@@ -45,9 +45,6 @@ struct Verdict {
 /// `made`: restarts in a row up to this failure.
 [[nodiscard]] Verdict judgeFailure(const config::RestartPolicyConfig& policy, std::int64_t made, const FailedAttempt& failed);
 
-/// Checkpoints from which an attempt of the past did not get one step further: what `failedFrom` was before the daemon was started again.
-[[nodiscard]] std::set<std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts);
-
 /// Attempts that came of the daemon's own restarts.
 [[nodiscard]] std::set<std::uint32_t> madeByItself(const std::vector<ipc::Command>& commands);
 
@@ -55,6 +52,12 @@ struct Verdict {
 /// came `resetSteps` steps farther than all before it. Steps that were made before show nothing: whatever kills may lie beyond them.
 [[nodiscard]] std::int64_t restartsInARow(const std::vector<ipc::AttemptInfo>& attempts, const std::set<std::uint32_t>& byItself,
                                           std::int64_t resetSteps);
+
+/// Checkpoints that are not taken again although they may be sound, and why: an attempt from it died before it had made a step, or two did
+/// without coming farther than was reached before and without a verified checkpoint of their own. One that came farther clears it.
+[[nodiscard]] std::map<std::string, std::string> deadlyCheckpoints(const std::vector<ipc::AttemptInfo>& attempts,
+                                                                   const std::set<std::uint32_t>& byItself,
+                                                                   const std::vector<ipc::CheckpointInfo>& checkpoints);
 
 inline constexpr const char* kDaemonAuthor = "telehelmd"; // of the restarts that it makes by itself
 /// Facts of the event that announces one.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The restart policy's arithmetic on made-up runs: what counts as a restart in a row.
+// The restart policy's arithmetic on made-up runs: what counts as a restart in a row, which checkpoints are not taken again.
 #include <QTest>
 
 #include "daemon/retry.h"
@@ -10,6 +10,26 @@ using Attempts = std::vector<ipc::AttemptInfo>;
 
 namespace {
 
+const std::string kConfig = R"(name = "run"
+steps = 100
+[model]
+layers = 2
+hidden_size = 32
+attention_heads = 2
+ffn_hidden_size = 48
+vocab_size = 272
+context_length = 32
+[optimizer]
+learning_rate = 1e-2
+matrix_learning_rate = 1e-2
+[batch]
+sequences = 4
+[data.mixture]
+Code = 100.0
+)";
+
+std::string pathOf(std::int64_t step) { return "a1-step-" + std::to_string(step); }
+
 /// A failed attempt from `forkStep` to `step`; the daemon's own but for the first.
 void add(Attempts& attempts, std::int64_t forkStep, std::int64_t step) {
     ipc::AttemptInfo attempt;
@@ -18,6 +38,9 @@ void add(Attempts& attempts, std::int64_t forkStep, std::int64_t step) {
     attempt.forkStep = forkStep;
     attempt.step = step;
     attempt.state = ipc::AttemptState::Failed;
+    attempt.configToml = kConfig;
+    if (forkStep > 0)
+        attempt.configToml += "[resume]\ncheckpoint = \"" + pathOf(forkStep) + "\"\n";
     attempts.push_back(std::move(attempt));
 }
 
@@ -31,6 +54,10 @@ private slots:
     void stepsOnNewGroundCountAsRecovered();
     void anOperatorBeginsAnew();
     void itEndsAfterMaxRetries();
+    void aCheckpointWithoutAStepIsDeadly();
+    void twoThatDieOnOldGroundAreDeadly();
+    void whoComesFartherClearsIt();
+    void whoSavesClearsIt();
 };
 
 void TestRetry::stepsThatWereMadeBeforeDoNotCount() {
@@ -75,6 +102,56 @@ void TestRetry::itEndsAfterMaxRetries() {
     QCOMPARE(judgeFailure(policy, 1, failed).delayS, 6.0);
     QCOMPARE(judgeFailure(policy, 2, failed).restart, std::int64_t{0});
     QVERIFY(!judgeFailure(policy, 2, failed).text.empty());
+}
+
+void TestRetry::aCheckpointWithoutAStepIsDeadly() {
+    Attempts attempts;
+    add(attempts, 0, 34);
+    add(attempts, 20, 20);
+    QCOMPARE(deadlyCheckpoints(attempts, {2}, {}).size(), std::size_t{1});
+    QCOMPARE(deadlyCheckpoints(attempts, {2}, {}).at(pathOf(20)), std::string("attempt 2 from it died before it had made a step"));
+    attempts.back().state = ipc::AttemptState::Stopped;
+    QVERIFY(deadlyCheckpoints(attempts, {2}, {}).empty());
+}
+
+void TestRetry::twoThatDieOnOldGroundAreDeadly() {
+    Attempts attempts;
+    add(attempts, 0, 22);
+    add(attempts, 20, 22);
+    QVERIFY(deadlyCheckpoints(attempts, {2}, {}).empty());
+    add(attempts, 10, 15);
+    add(attempts, 20, 21);
+    const auto deadly = deadlyCheckpoints(attempts, {2, 3, 4}, {});
+    QCOMPARE(deadly.size(), std::size_t{1});
+    QCOMPARE(deadly.at(pathOf(20)),
+             std::string("attempts 2 and 4 from it died without coming farther than step 22, which was reached before"));
+}
+
+void TestRetry::whoComesFartherClearsIt() {
+    Attempts attempts;
+    add(attempts, 0, 22);
+    add(attempts, 20, 22);
+    add(attempts, 20, 25);
+    add(attempts, 20, 25);
+    QVERIFY(deadlyCheckpoints(attempts, {2, 3, 4}, {}).empty());
+    QVERIFY(deadlyCheckpoints(attempts, {2, 4}, {}).empty()); // the third was an operator's
+    add(attempts, 20, 24);
+    QCOMPARE(deadlyCheckpoints(attempts, {2, 3, 4, 5}, {}).size(), std::size_t{1});
+}
+
+void TestRetry::whoSavesClearsIt() {
+    Attempts attempts;
+    add(attempts, 0, 38);
+    add(attempts, 20, 32);
+    add(attempts, 20, 37);
+    ipc::CheckpointInfo own;
+    own.key = attempts[2].key;
+    own.step = 30;
+    QCOMPARE(deadlyCheckpoints(attempts, {2, 3}, {own}).size(), std::size_t{1}); // not known to be sound
+    own.verified = true;
+    QVERIFY(deadlyCheckpoints(attempts, {2, 3}, {own}).empty());
+    own.step = 20;
+    QCOMPARE(deadlyCheckpoints(attempts, {2, 3}, {own}).size(), std::size_t{1});
 }
 
 QTEST_GUILESS_MAIN(TestRetry)

@@ -99,6 +99,7 @@ private slots:
     void aHangIsKilledAndMended();
     void retriesAreBounded();
     void aCheckpointThatKillsIsNotTakenAgain();
+    void aCheckpointThatKillsLaterIsTakenTwice();
     void stopWinsOverAPendingRestart();
     void aPendingRestartOutlivesTheDaemon();
     void aDamagedCheckpointIsNotUsed();
@@ -247,6 +248,7 @@ void TestRecovery::startWaitingOnes() {
     // Each attempt makes more than reset_steps steps, but none that was not made before.
     start("doomed", "[faults]\nattempt = 0\nslow_ms = 20\ndie_step = 18\ndie_rank = 1\ndie_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 2\nreset_steps = 6\n");
     start("deadly", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 21\ndie_phase = \"optimizer\"\n[restart_policy]\nbackoff_s = 0.2\nmax_retries = 3\n");
+    start("deadly-later", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 23\ndie_rank = 1\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 3\n");
 }
 
 void TestRecovery::aHangIsKilledAndMended_data() {
@@ -304,8 +306,21 @@ void TestRecovery::aCheckpointThatKillsIsNotTakenAgain() {
         if (event.facts.contains("delay_s"))
             delays.push_back(event.facts.at("delay_s"));
     QCOMPARE(delays, (std::vector<std::string>{"0.2 s", "0.4 s", "0.8 s"}));
-    // A daemon that is started anew knows it, too.
-    QVERIFY(daemon::deadlyCheckpoints(info.attempts) == deadly);
+}
+
+/// Each attempt from it makes two steps that were made before.
+void TestRecovery::aCheckpointThatKillsLaterIsTakenTwice() {
+    startWaitingOnes();
+    QVERIFY(ends("deadly-later", 4, AttemptState::Failed));
+    const auto& attempts = must(m_daemon->getRun("deadly-later")).attempts;
+    QCOMPARE(attempts[0].step, std::int64_t{22});
+    const std::vector<std::int64_t> forks = {attempts[1].forkStep, attempts[2].forkStep, attempts[3].forkStep};
+    QCOMPARE(forks, (std::vector<std::int64_t>{20, 20, 10}));
+    const auto commands = must(m_daemon->listCommands({"deadly-later"}));
+    const auto last = std::ranges::find(commands, 4u, &Command::newAttempt);
+    QVERIFY(last != commands.end());
+    QVERIFY2(last->outcome.ends_with("a1-step-00000020: attempts 2 and 3 from it died without coming farther than step 22, which was reached before."),
+             last->outcome.c_str());
 }
 
 void TestRecovery::stopWinsOverAPendingRestart() {
