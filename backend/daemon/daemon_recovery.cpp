@@ -25,6 +25,13 @@ std::string seconds(double value) {
     return text;
 }
 
+std::string listed(const std::vector<int>& ranks) {
+    std::string text;
+    for (const int rank : ranks)
+        text += (text.empty() ? "" : ", ") + std::to_string(rank);
+    return text;
+}
+
 } // namespace
 
 // The first words of a failure's report, in the event and in the attempt's state: rank and reason.
@@ -32,6 +39,8 @@ void Daemon::blameRank(const RunEntry& entry, AttemptInfo& attempt, const superv
     if (entry.retry.hungAttempt == attempt.key.attempt) {
         event.text = attempt.stateText = entry.retry.hungText;
         event.facts["why"] = "hang";
+        if (!entry.retry.hungRanks.empty())
+            event.facts["rank"] = entry.retry.hungRanks;
         return;
     }
     const std::string log = supervise::lastLines(std::filesystem::path(attempt.runDir) / "log.txt", kLogLines);
@@ -132,11 +141,15 @@ void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silent
     const auto process = m_supervisor->processOf(attempt.key);
     if (!process)
         return; // it is gone already; its end is on the way
-    const std::string states = supervise::rankStates(*process);
+    const auto ranks = supervise::lookAtRanks(*process, attempt.runDir);
+    const std::vector<int> hung = supervise::laggards(ranks);
     entry.retry.hungAttempt = attempt.key.attempt;
-    entry.retry.hungText = "The job hangs: no progress for " + seconds(silentS) + " after step " + std::to_string(attempt.step) +
-                           (entry.retry.phase.empty() ? "" : " (" + entry.retry.phase + ")") + "; it was killed." +
-                           (states.empty() ? "" : " A waiting rank polls, a sleeping one hangs:\n" + states);
+    entry.retry.hungRanks = listed(hung);
+    const std::string who = hung.empty() ? "The job hangs" : hung.size() == 1 ? "Rank " + listed(hung) + " hangs" : "Ranks " + listed(hung) + " hang";
+    entry.retry.hungText = who + ": no progress for " + seconds(silentS) + " after step " + std::to_string(attempt.step) +
+                           (entry.retry.phase.empty() ? "" : " (" + entry.retry.phase + ")") + "; the job was killed.";
+    for (const auto& [rank, look] : ranks)
+        entry.retry.hungText += "\nrank " + std::to_string(rank) + " (" + look.text() + ")";
     spdlog::warn("{}/{}: {}", attempt.key.run, attempt.key.attempt, entry.retry.hungText);
     m_supervisor->kill(attempt.key);
 }

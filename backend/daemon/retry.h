@@ -25,7 +25,7 @@ struct Retry {
     std::string phase;
     Time progressAt;
     std::uint32_t hungAttempt = 0; // killed because it made none
-    std::string hungText;
+    std::string hungText, hungRanks; // "1, 3"; empty: not known
 
     void launched(Time now);
     void heard(std::int64_t step, const std::string& phase, Time now);

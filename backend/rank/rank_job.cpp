@@ -10,6 +10,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "comm/watched_communicator.h"
 #include "model/cuda_model.h"
 #include "rank/stop_signal.h"
 #include "telehelm/kernels/device.h"
@@ -44,6 +45,23 @@ int threadBudget(int asked, int localRanks) {
     const bool bound = allowed < online && localRanks > 1;
     return std::max(1, bound ? std::min(allowed, std::max(1, online / localRanks)) : allowed / localRanks);
 }
+
+/// Calls to all ranks, between steps; those on an axis are the trainer's own to note.
+class WorldListener final : public comm::CallListener {
+public:
+    explicit WorldListener(std::optional<ipc::RankPage>& page) : m_page(page) {}
+    void begins(comm::Call) override { talks(true); }
+    void ended(comm::Call, double) override { talks(false); }
+
+private:
+    void talks(bool isTalking) {
+        if (m_page) {
+            m_page->talks(isTalking);
+        }
+    }
+
+    std::optional<ipc::RankPage>& m_page;
+};
 
 void printStep(const train::StepFacts& facts, std::int64_t steps) {
     spdlog::info("step {}/{}  loss {:.4f}  norm {:.3f}  lr {:.2e}  {:.0f} tok/s  {:.0f} ms", facts.step, steps, facts.loss,
@@ -92,10 +110,13 @@ RankJob::Step<train::TrainEnd> RankJob::train() {
     if (auto fits = agreed(shape ? Result<void>() : tl::unexpected(shape.error()), kUsage); !fits) {
         return tl::unexpected(fits.error());
     }
-    const parallel::Mesh mesh(*shape, m_world);
+    WorldListener listener(m_page);
+    const std::unique_ptr<comm::Communicator> world = comm::watchedCommunicator(m_world, listener);
+    const parallel::Mesh mesh(*shape, *world);
     if (auto linked = openLink(); !linked) {
         return tl::unexpected(linked.error());
     }
+    openPage();
     auto corpus = openCorpus();
     if (!corpus) {
         return tl::unexpected(corpus.error());
@@ -195,6 +216,16 @@ RankJob::Step<void> RankJob::openLink() {
     return agreed(std::move(verdict), kOther);
 }
 
+/// In the folder that rank 0 has made. Training needs no page: without one nobody can say which rank hangs.
+void RankJob::openPage() {
+    auto page = ipc::RankPage::open(m_options.runDir / ipc::kRankPageFile, m_world.rank());
+    if (page) {
+        m_page.emplace(std::move(*page));
+    } else {
+        spdlog::warn("{}", page.error().text());
+    }
+}
+
 RankJob::Step<std::shared_ptr<const data::Corpus>> RankJob::openCorpus() const {
     const bool demo = m_config.data.corpus.empty();
     const fs::path dir = demo ? config::demoCorpusDir() : fs::path(m_config.data.corpus);
@@ -236,6 +267,7 @@ train::TrainerOptions RankJob::trainerOptions() const {
 RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const parallel::Mesh& mesh,
                                                                      std::shared_ptr<const data::Corpus> corpus) {
     train::TrainerOptions options = trainerOptions();
+    options.page = m_page ? &*m_page : nullptr;
     if (m_config.device == "cuda") {
         options.device = train::devicePlace(m_world, options.host, static_cast<int>(kernels::cudaReport().devices.size()));
         options.cudaDevice = options.device.index;

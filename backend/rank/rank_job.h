@@ -3,11 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
 #include "data/corpus.h"
 #include "rank/rank_options.h"
+#include "telehelm/ipc/rank_page.h"
 #include "telehelm/ipc/trainer_link.h"
 #include "train/trainer.h"
 
@@ -40,6 +42,7 @@ private:
     [[nodiscard]] Result<void> checkDevice() const;
     [[nodiscard]] Result<void> wrongRanks(int wanted) const;
     Step<void> openLink();
+    void openPage();
     Step<std::shared_ptr<const data::Corpus>> openCorpus() const;
     Step<std::unique_ptr<train::Trainer>> startTrainer(const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus);
     Step<train::TrainEnd> train();
@@ -54,6 +57,7 @@ private:
     config::RunConfig m_config;
     std::string m_configText;
     std::unique_ptr<ipc::TrainerLink> m_link; // rank 0 only
+    std::optional<ipc::RankPage> m_page;
 };
 
 } // namespace telehelm::rank

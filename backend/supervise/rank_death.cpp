@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervise/rank_death.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <regex>
 #include <sstream>
-#include <vector>
+#include <utility>
 
 namespace telehelm::supervise {
 namespace {
@@ -61,8 +62,20 @@ std::optional<RankDeath> whoDied(const std::string& log) {
     return death;
 }
 
-std::string rankStates(const ProcessId& leader) {
-    std::map<int, std::string> lines;
+std::string RankLook::text() const {
+    std::string text = "pid " + std::to_string(pid) + ", " + word(state);
+    if (!place)
+        return text;
+    text += ": ";
+    if (place->phase == ipc::RankPhase::Between)
+        text += "after step " + std::to_string(place->step);
+    else
+        text += (place->step > 0 ? "step " + std::to_string(place->step) + ", " : "") + ipc::name(place->phase);
+    return text + (place->isTalking ? ", waiting for other ranks" : "");
+}
+
+std::map<int, RankLook> lookAtRanks(const ProcessId& leader, const std::filesystem::path& attemptDir) {
+    std::map<int, RankLook> ranks;
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
         const std::string name = entry.path().filename();
@@ -81,13 +94,33 @@ std::string rankStates(const ProcessId& leader) {
         fields >> state >> parent >> group >> session;
         if (session != leader.pid)
             continue;
-        if (const int rank = rankOf(entry.path()); rank >= 0)
-            lines[rank] = "rank " + std::to_string(rank) + " (pid " + name + "): " + word(state);
+        if (const int rank = leader.isLauncher ? rankOf(entry.path()) : pid == leader.pid ? 0 : -1; rank >= 0)
+            ranks[rank] = {std::nullopt, pid, state};
     }
-    std::string text;
-    for (const auto& [rank, line] : lines)
-        text += (text.empty() ? "" : "\n") + line;
-    return text;
+    const auto places = ipc::readRankPlaces(attemptDir / ipc::kRankPageFile);
+    for (auto& [rank, look] : ranks)
+        if (static_cast<std::size_t>(rank) < places.size())
+            look.place = places[static_cast<std::size_t>(rank)];
+    return ranks;
+}
+
+std::vector<int> laggards(const std::map<int, RankLook>& ranks) {
+    std::vector<int> stopped, behind;
+    std::pair<std::int64_t, ipc::RankPhase> earliest;
+    for (const auto& [rank, look] : ranks) {
+        if (look.state == 'T')
+            stopped.push_back(rank);
+        if (!look.place || look.place->isTalking)
+            continue;
+        const std::pair here(look.place->step, look.place->phase);
+        if (behind.empty() || here < earliest)
+            behind.clear();
+        if (behind.empty() || here == earliest) {
+            earliest = here;
+            behind.push_back(rank);
+        }
+    }
+    return stopped.empty() ? behind : stopped;
 }
 
 } // namespace telehelm::supervise

@@ -3,9 +3,23 @@
 
 namespace telehelm::train {
 
+namespace {
+
+ipc::RankPhase onPage(Phase phase) {
+    static_assert(static_cast<std::size_t>(ipc::RankPhase::Checkpoint) == kPhases);
+    return static_cast<ipc::RankPhase>(static_cast<std::size_t>(phase) + 1); // the page knows the start, too
+}
+
+} // namespace
+
 const char* name(Phase phase) {
-    constexpr std::array<const char*, kPhases> kNames = {"data", "forward", "backward", "reduce", "optimizer", "gather", "checkpoint"};
-    return kNames[static_cast<std::size_t>(phase)];
+    return ipc::name(onPage(phase));
+}
+
+void StepWatch::note(ipc::RankPhase phase) {
+    if (m_page != nullptr) {
+        m_page->at(m_step, phase);
+    }
 }
 
 void StepWatch::begin(std::int64_t step) {
@@ -28,6 +42,7 @@ void StepWatch::enter(Phase phase) {
     m_phase = phase;
     m_entered = Clock::now();
     m_isOpen = true;
+    note(onPage(phase));
     if (m_onEnter) {
         m_onEnter(m_step, phase);
     }
@@ -44,10 +59,20 @@ void StepWatch::calls(parallel::Axis axis) {
     if (m_isOpen && m_onCall) {
         m_onCall(m_step, axis);
     }
+    if (m_page != nullptr) {
+        m_page->talks(true);
+    }
+}
+
+void StepWatch::called() {
+    if (m_page != nullptr) {
+        m_page->talks(false);
+    }
 }
 
 void StepWatch::end() {
     close();
+    note(ipc::RankPhase::Between);
 }
 
 void AxisListener::begins(comm::Call) {
@@ -55,6 +80,7 @@ void AxisListener::begins(comm::Call) {
 }
 
 void AxisListener::ended(comm::Call call, double ms) {
+    m_watch.called();
     const bool waits = m_axis == parallel::Axis::Pipeline && call == comm::Call::Receive;
     m_watch.add(waits                               ? Meter::Bubble
                 : m_axis == parallel::Axis::Tensor  ? Meter::CommTensor

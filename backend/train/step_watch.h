@@ -10,6 +10,7 @@
 
 #include "comm/watched_communicator.h"
 #include "parallel/mesh_shape.h"
+#include "telehelm/ipc/rank_page.h"
 
 namespace telehelm::train {
 
@@ -31,6 +32,9 @@ public:
     /// `onEnter` comes at each turn, before the phase's work; `onCall` before each call on an axis inside a step.
     explicit StepWatch(OnEnter onEnter = {}, OnCall onCall = {}) : m_onEnter(std::move(onEnter)), m_onCall(std::move(onCall)) {}
 
+    /// From now on each turn is written there, too; null: nowhere. Borrowed.
+    void setPage(ipc::RankPage* page) { m_page = page; }
+
     void begin(std::int64_t step);
     /// The phase before ends here.
     void enter(Phase phase);
@@ -39,6 +43,7 @@ public:
     void add(Meter meter, double ms);
     /// Before a call on that axis.
     void calls(parallel::Axis axis);
+    void called();
     /// Milliseconds in each phase since begin().
     [[nodiscard]] double ms(Phase phase) const { return m_ms[static_cast<std::size_t>(phase)]; }
     [[nodiscard]] double ms(Meter meter) const { return m_meters[static_cast<std::size_t>(meter)]; }
@@ -50,9 +55,11 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     void close();
+    void note(ipc::RankPhase phase);
 
     const OnEnter m_onEnter;
     const OnCall m_onCall;
+    ipc::RankPage* m_page = nullptr;
     std::int64_t m_step = 0;
     bool m_isOpen = false;
     Phase m_phase = Phase::Data;

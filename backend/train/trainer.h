@@ -44,6 +44,7 @@ struct TrainerOptions {
     std::string host;
     std::string nvmlLibrary; // where the ranks' GPUs are read; empty: not at all. The same on all ranks.
     int cudaDevice = 0;      // of this rank
+    ipc::RankPage* page = nullptr; // where this rank writes how far it is; borrowed
     std::function<bool()> stopRequested = [] { return false; }; // e.g. SIGTERM came
     std::function<void(const StepFacts&)> onStep = [](const StepFacts&) {};
     std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log

@@ -11,6 +11,7 @@
 
 #include "supervise/attempt_machine.h"
 #include "supervise/heartbeat_watch.h"
+#include "supervise/rank_death.h"
 #include "supervise/supervisor.h"
 
 using namespace telehelm;
@@ -79,6 +80,10 @@ private slots:
     void severalRanksGoThroughMpirun();
     void heartbeats();
     void stateMachine();
+    void aPageTellsWhereEachRankIs();
+    void whoWaitsForNobodyHangs();
+    void whoIsStoppedHangs();
+    void aRunningJobIsLookedAt();
 };
 
 void TestSupervise::exitCodeAndLastLines() {
@@ -249,6 +254,71 @@ void TestSupervise::stateMachine() {
     for (const S ended : {S::Finished, S::Stopped, S::Failed, S::Lost, S::Superseded})
         for (const H happening : {H::TrainerSaidHello, H::PauseAccepted, H::Held, H::EndedFailed, H::Vanished, H::Replaced})
             QVERIFY(next(ended, happening) == ended);
+}
+
+void TestSupervise::aPageTellsWhereEachRankIs() {
+    using ipc::RankPhase;
+    QTemporaryDir dir;
+    const std::filesystem::path file = dir.filePath("ranks").toStdString();
+    QVERIFY(ipc::readRankPlaces(file).empty());
+    auto second = ipc::RankPage::open(file, 1);
+    QVERIFY(second);
+    second->at(25, RankPhase::Backward);
+    second->talks(true);
+    auto first = ipc::RankPage::open(file, 0); // a shorter file it is not made into
+    QVERIFY(first);
+    using Places = std::vector<ipc::RankPlace>;
+    QVERIFY(ipc::readRankPlaces(file) == (Places{{0, RankPhase::Starting, false}, {25, RankPhase::Backward, true}}));
+    first->at(1'000'000'000'000, RankPhase::Between);
+    second->talks(false);
+    QVERIFY(ipc::readRankPlaces(file) == (Places{{1'000'000'000'000, RankPhase::Between, false}, {25, RankPhase::Backward, false}}));
+    QVERIFY(ipc::RankPage::open(file, 1)); // a job that is started again in the same folder
+    QVERIFY(ipc::readRankPlaces(file)[1] == ipc::RankPlace{});
+    const auto refused = ipc::RankPage::open(dir.filePath("none/ranks").toStdString(), 0);
+    QVERIFY(!refused && refused.error().text().find("none/ranks") != std::string::npos);
+}
+
+void TestSupervise::whoWaitsForNobodyHangs() {
+    using ipc::RankPhase;
+    using Ranks = std::vector<int>;
+    const RankLook waits{ipc::RankPlace{25, RankPhase::Forward, true}, 4710, 'R'};
+    const RankLook works{ipc::RankPlace{25, RankPhase::Backward, false}, 4711, 'S'};
+    const RankLook before{ipc::RankPlace{25, RankPhase::Forward, false}, 4712, 'R'};
+    const RankLook after{ipc::RankPlace{24, RankPhase::Between, false}, 4713, 'R'};
+    QCOMPARE(laggards({{0, waits}, {1, works}, {2, waits}}), Ranks{1});
+    QCOMPARE(laggards({{0, works}, {1, before}, {2, waits}}), Ranks{1});
+    QCOMPARE(laggards({{0, before}, {1, waits}, {2, after}}), Ranks{2});
+    QCOMPARE(laggards({{0, before}, {1, waits}, {2, before}}), (Ranks{0, 2}));
+    QCOMPARE(laggards({{0, waits}, {1, waits}}), Ranks{});
+    QCOMPARE(laggards({{0, RankLook{}}, {1, RankLook{}}}), Ranks{}); // no page
+    QCOMPARE(waits.text(), std::string("pid 4710, running: step 25, forward, waiting for other ranks"));
+    QCOMPARE(after.text(), std::string("pid 4713, running: after step 24"));
+}
+
+/// In the midst of a call, even: who polls there waits for it.
+void TestSupervise::whoIsStoppedHangs() {
+    using ipc::RankPhase;
+    const RankLook waits{ipc::RankPlace{25, RankPhase::Forward, true}, 4710, 'R'};
+    RankLook stopped = waits;
+    stopped.state = 'T';
+    QCOMPARE(laggards({{0, waits}, {1, stopped}}), std::vector<int>{1});
+}
+
+void TestSupervise::aRunningJobIsLookedAt() {
+    QTemporaryDir dir;
+    Exits exits;
+    Supervisor supervisor(script(dir, ": >ready\nexec sleep 100\n"), exits.sink());
+    const auto process = supervisor.launch(specIn(dir));
+    QVERIFY(process && appears(dir.filePath("ready")));
+    auto page = ipc::RankPage::open(dir.filePath(ipc::kRankPageFile).toStdString(), 0);
+    QVERIFY(page);
+    page->at(7, ipc::RankPhase::Data);
+    ::kill(process->pid, SIGSTOP);
+    const auto look = [&] { return lookAtRanks(*process, dir.path().toStdString()); };
+    QTRY_COMPARE_WITH_TIMEOUT(look().at(0).text(), "pid " + std::to_string(process->pid) + ", stopped: step 7, data", 20'000);
+    QCOMPARE(look().size(), std::size_t{1});
+    supervisor.kill({"r", 1});
+    QVERIFY(supervisor.waitUntilGone({"r", 1}, 20'000));
 }
 
 QTEST_GUILESS_MAIN(TestSupervise)

@@ -268,8 +268,15 @@ void TestRecovery::aHangIsKilledAndMended() {
     QVERIFY(ends(run, 2, AttemptState::Finished));
     const auto failures = events(run, EventKind::RankFailed);
     QCOMPARE(failures.size(), std::size_t{1});
-    QVERIFY2(failures[0].facts.at("why") == "hang" && failures[0].text.find("no progress for") != std::string::npos, failures[0].text.c_str());
-    QVERIFY2(failures[0].text.find("rank " + std::to_string(rank) + " (pid ") != std::string::npos, failures[0].text.c_str());
+    QCOMPARE(failures[0].facts.at("why"), std::string("hang"));
+    const std::string hung = std::to_string(rank);
+    QVERIFY2(failures[0].facts.contains("rank") && failures[0].facts.at("rank") == hung, failures[0].text.c_str());
+    QVERIFY2(failures[0].text.starts_with("Rank " + hung + " hangs: no progress for "), failures[0].text.c_str());
+    const QString waits = ", waiting for other ranks)";
+    const QStringList lines = QString::fromStdString(failures[0].text).split('\n'); // the first one tells, then one for each rank
+    for (int other = 0; other < (mesh == kBoth ? 4 : 2); ++other)
+        QVERIFY2(lines[other + 1].startsWith(QString("rank %1 (pid ").arg(other)) && lines[other + 1].endsWith(waits) == (other != rank),
+                 failures[0].text.c_str());
     QVERIFY(lossBits(run) == m_unbroken.at(mesh));
 }
 
