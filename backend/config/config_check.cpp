@@ -65,6 +65,11 @@ Check checkRates(const RunConfig& config, const KeyPlaces& places) {
 Check checkParallel(const RunConfig& config, const KeyPlaces& places) {
     const ParallelConfig& mesh = config.parallel;
     const ModelConfig& model = config.model;
+    if (mesh.product() > kMostRanks) {
+        return refuse(places, "parallel", mesh.data > 1 ? "data" : "pipeline",
+                      is("tensor", mesh.tensor) + " × " + is("data", mesh.data) + " × " + is("pipeline", mesh.pipeline) + " makes " +
+                          std::to_string(mesh.product()) + " ranks; a job has at most " + std::to_string(kMostRanks));
+    }
     struct Division {
         std::string_view axis;
         std::int64_t ranks;

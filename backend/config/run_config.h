@@ -81,6 +81,9 @@ enum class Recompute : std::uint8_t {
     Full,      // the whole layer, from its input
 };
 
+/// Of one job: what names a rank has 16 bits for it (train/bad_step.cpp).
+inline constexpr std::int64_t kMostRanks = 65'536;
+
 /// [parallel]
 struct ParallelConfig {
     std::int32_t tensor = 1, pipeline = 1, data = 1;
@@ -91,7 +94,9 @@ struct ParallelConfig {
     std::int64_t bucketBytes = 1 << 20; // of gradients and parameters that go over the data axis at once, in fp32
     std::int64_t checkReplicasEvery = 0; // steps; compares norms over the tensor ranks bit for bit, stops the run where they differ; 0: never (debug builds: each step)
     std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
-    [[nodiscard]] std::int32_t ranks() const { return tensor * pipeline * data; }
+    /// As written, before anybody has checked it against kMostRanks.
+    [[nodiscard]] std::int64_t product() const { return std::int64_t{tensor} * pipeline * data; }
+    [[nodiscard]] std::int32_t ranks() const { return static_cast<std::int32_t>(product()); } // of a checked mesh
     [[nodiscard]] Recompute recomputes() const {
         return recompute == "full" ? Recompute::Full : recompute == "selective" ? Recompute::Selective : Recompute::None;
     }

@@ -19,7 +19,14 @@ Result<MeshShape> MeshShape::make(const config::ParallelConfig& parallel, int ra
                     axis("tensor", T) + ", " + axis("data", D) + " and " + axis("pipeline", P) + " must each be at least 1",
                     "[parallel]");
     }
-    if (T * D * P == ranks) {
+    const std::int64_t product = parallel.product();
+    if (product > config::kMostRanks) {
+        return fail(ErrorCode::InvalidArgument,
+                    axis("tensor", T) + " × " + axis("data", D) + " × " + axis("pipeline", P) + " makes " + std::to_string(product) +
+                        " ranks; a job has at most " + std::to_string(config::kMostRanks),
+                    "[parallel]");
+    }
+    if (product == ranks) {
         return MeshShape(T, D, P);
     }
     std::string why;
@@ -33,8 +40,7 @@ Result<MeshShape> MeshShape::make(const config::ParallelConfig& parallel, int ra
               std::to_string(P) + " that makes data = " + std::to_string(ranks / T / P) + ", not " + std::to_string(D);
     }
     return fail(ErrorCode::InvalidArgument,
-                why + "; launch " + std::to_string(T * D * P) + " ranks (mpirun -np " + std::to_string(T * D * P) +
-                    ") or change [parallel]",
+                why + "; launch " + std::to_string(product) + " ranks (mpirun -np " + std::to_string(product) + ") or change [parallel]",
                 "[parallel]");
 }
 

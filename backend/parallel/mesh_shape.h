@@ -23,6 +23,7 @@ struct Coordinates {
 class MeshShape {
 public:
     /// Refused with what does not divide what unless tensor × data × pipeline is exactly `ranks`.
+    /// More than config::kMostRanks are none of a job.
     [[nodiscard]] static Result<MeshShape> make(const config::ParallelConfig& parallel, int ranks);
 
     [[nodiscard]] int ranks() const { return m_tensor * m_data * m_pipeline; }

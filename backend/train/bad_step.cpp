@@ -10,6 +10,7 @@ namespace {
 
 /// 15 bits micro-batch, 1 backward, 20 position, 16 rank: exact in a double, smaller is earlier.
 double keyOf(std::int64_t microBatch, const model::NonFinite& what, int rank) {
+    static_assert(config::kMostRanks <= 65'536);
     double key = static_cast<double>(std::clamp<std::int64_t>(microBatch, 0, 32767));
     key = key * 2 + (what.inBackward ? 1 : 0);
     key = key * (1 << 20) + static_cast<double>(what.position);

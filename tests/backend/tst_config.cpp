@@ -121,6 +121,8 @@ private slots:
         row("micro", "sequences = 4", "sequences = 4\nmicro_sequences = 3",
             "t.toml:19: [batch] micro_sequences: 3 does not divide the 4 sequences of one data rank (sequences / [parallel] "
             "data)");
+        row("too many ranks", "[data]", "[parallel]\ntensor = 2\npipeline = 65536\ndata = 32768\n[data]",
+            "t.toml:23: [parallel] data: tensor (2) × data (32768) × pipeline (65536) makes 4294967296 ranks; a job has at most 65536");
         const char* schedule = "[batch] sequences / [parallel] data / [batch] micro_sequences)";
         const auto parallel = [&](const char* name, const char* keys, const QString& says) {
             row(name, "[data]", (QByteArray("[parallel]\n") + keys + "\n[data]").constData(), says.toUtf8().constData());

@@ -67,6 +67,14 @@ private slots:
                                                "= 3, not 2; launch 2 ranks (mpirun -np 2) or change [parallel]"));
     }
 
+    void refusesMoreRanksThanHaveNumbers() {
+        QVERIFY(MeshShape::make({.tensor = 1, .pipeline = 1, .data = 65'536}, 65'536));
+        const auto none = MeshShape::make({.tensor = 2, .pipeline = 32'768, .data = 32'768}, 0); // 2^31: an int has no such number
+        QVERIFY(!none);
+        QCOMPARE(none.error().text(), std::string("[parallel]: tensor (2) × data (32768) × pipeline (32768) makes 2147483648 ranks; a job "
+                                                  "has at most 65536"));
+    }
+
     void oneRankHasThreeGroupsOfOne() {
         const auto world = comm::makeSelfCommunicator();
         const Mesh mesh(*MeshShape::make({}, 1), *world);

@@ -4,6 +4,8 @@
 #include <QJsonObject>
 #include <QtTest>
 
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "ctl/cli.h"
@@ -52,6 +54,18 @@ Outcome call(std::vector<std::string> arguments) {
 
 class PlanTest : public QObject {
     Q_OBJECT
+
+    QTemporaryDir m_dir;
+    /// A copy of a shipped config with one text in place of another.
+    std::string changedConfig(const std::string& name, const std::string& from, const std::string& to) const {
+        std::ifstream file(sourcePath(name));
+        std::string text((std::istreambuf_iterator<char>(file)), {});
+        text.replace(text.find(from), from.size(), to);
+        const std::string path = m_dir.path().toStdString() + "/changed.toml";
+        std::ofstream(path) << text;
+        return path;
+    }
+
 private slots:
     /// Worked out by hand from table 2: C 8192, F 21,824, V 80,000, 64 layers, tensor 4, pipeline 2, data 112.
     void teleFlm52bByHand() {
@@ -247,6 +261,10 @@ private slots:
         const Outcome flops = call({"plan", sourcePath("configs/demo_cpu.toml"), "--flops", "fast"});
         QVERIFY(flops.code != 0);
         QVERIFY2(flops.err.find("\"fast\" is no speed; write FLOP/s as in 160T") != std::string::npos, flops.err.c_str());
+        const Outcome ranks = call({"plan", changedConfig("configs/tele_flm_52b.toml", "data = 112", "data = 65536")});
+        QVERIFY(ranks.code != 0);
+        QVERIFY2(ranks.err.find("tensor (4) × data (65536) × pipeline (2) makes 524288 ranks; a job has at most 65536") != std::string::npos,
+                 ranks.err.c_str());
         config::RunConfig config = smallConfig(1, 3, 1, 2);
         const auto plan = makePlan(config);
         QVERIFY(!plan);
