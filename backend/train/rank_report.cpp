@@ -4,9 +4,12 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
+
+#include "parallel/partition.h"
 
 namespace telehelm::train {
 namespace {
@@ -28,6 +31,28 @@ double memoryBytes() {
 }
 
 } // namespace
+
+void RankReport::expect(const config::RunConfig& config) {
+    const auto parts = parallel::partitionLayers(config.model, config.parallel);
+    if (!parts) {
+        return;
+    }
+    parallel::PartCosts costs = parallel::partCosts(config.model);
+    if (config.parallel.recomputes() == config::Recompute::Full) {
+        costs.layer *= 4.0 / 3.0; // its forward twice, and a backward of two
+    }
+    const auto stages = static_cast<std::size_t>(m_mesh.shape().size(parallel::Axis::Pipeline));
+    std::vector<double> work(stages);
+    for (std::size_t part = 0; part < parts->size(); ++part) {
+        work[part % stages] += costs.of((*parts)[part]);
+    }
+    std::vector<RankLoad> loads;
+    for (int rank = 0; rank < m_mesh.shape().ranks(); ++rank) {
+        const int stage = m_mesh.shape().coordinates(rank).pipeline;
+        loads.push_back({.stage = stage, .work = work[static_cast<std::size_t>(stage)]});
+    }
+    m_stragglers = StragglerWatch(m_rule, std::move(loads));
+}
 
 void RankReport::add(const StepWatch& watch) {
     const double forward = watch.alone(Phase::Forward);
@@ -95,11 +120,11 @@ void RankReport::tell(Telemetry& telemetry, std::span<const Row> rows) {
 void RankReport::tellStraggler(Telemetry& telemetry, const StragglerWatch::Change& change) const {
     char text[200];
     if (change.began) {
-        std::snprintf(text, sizeof text, "Rank %d is a straggler: %.1f ms of own work a step, the others %.1f ms (%.2f times).", change.rank,
-                      change.ms, change.othersMs, change.ratio);
+        std::snprintf(text, sizeof text, "Rank %d is a straggler: %.1f ms of own work a step, %.1f ms at its peers' pace (%.2f times).", change.rank,
+                      change.ms, change.peersMs, change.ratio);
     } else {
-        std::snprintf(text, sizeof text, "Rank %d keeps up again: %.1f ms of own work a step, the others %.1f ms.", change.rank, change.ms,
-                      change.othersMs);
+        std::snprintf(text, sizeof text, "Rank %d keeps up again: %.1f ms of own work a step, %.1f ms at its peers' pace.", change.rank, change.ms,
+                      change.peersMs);
     }
     telemetry.event(ipc::EventKind::Note, change.began ? ipc::Severity::Warning : ipc::Severity::Info, text,
                     {{"straggler", change.began ? "begins" : "over"}, {"rank", std::to_string(change.rank)}, {"ratio", std::to_string(change.ratio)}});

@@ -17,6 +17,8 @@ class RankReport {
 public:
     RankReport(const config::TelemetryConfig& rule, const parallel::Mesh& mesh) : m_rule(rule), m_mesh(mesh), m_stragglers(rule) {}
 
+    /// Before the first gather: what each rank's layers are planned to cost. Unless told, all cost alike.
+    void expect(const config::RunConfig& config);
     /// After each step, with the watch ended.
     void add(const StepWatch& watch);
     [[nodiscard]] bool isDue(std::int64_t step) const { return step == 1 || step % m_rule.rankEverySteps == 0; }

@@ -31,6 +31,7 @@ double msSince(Clock::time_point began) {
 TrainEnd Trainer::run() {
     const config::RunConfig& config = m_options.config;
     m_watch.setPage(m_options.page);
+    m_rankReport.expect(config);
     while (m_step < lastStep()) {
         if (const Boundary end = boundary(); end.stop) {
             return finish(false, end.save, end.why);
