@@ -39,15 +39,16 @@ double ring(std::int64_t ranks) {
 
 /// Sent over the tensor axis for one micro-batch, in units of one reduce-scatter or all-gather of N × C.
 /// A layer has two blocks. With sequence parallel each gathers its input and reduce-scatters its output, the backward mirrors
-/// that, and gathers the input once more for the weight's gradient; without, each all-reduces once per direction (2 units).
+/// that, and gathers the input once more for the weight's gradient; without, each all-reduces once per direction (2 units). A
+/// forward that is done again ends before the last sum, which no gradient needs.
 double tensorUnits(const LayerRange& part, bool sequence, Recompute mode) {
-    const double forward = 4, backward = sequence ? 6 : 4;
-    const double again = mode == Recompute::Full ? forward : 0;
+    const double forward = 4, lastSum = sequence ? 1 : 2, backward = sequence ? 6 : 4;
+    const double again = mode == Recompute::Full ? forward - lastSum : 0;
     double units = static_cast<double>(part.count) * (forward + backward + again);
     // The look-up's sum over the vocabulary's parts; its gradient is gathered where it was split by sequence.
     units += part.hasEmbedding ? 2 : 0;
-    // The head's input (gathered, and again for its weight) and the gradient's sum; without a split the sum alone.
-    units += part.hasHead ? (sequence ? 3 : 2) : 0;
+    // The head's input, gathered once for both of its products, and the gradient's sum; without a split the sum alone.
+    units += part.hasHead ? 2 : 0;
     return units;
 }
 
@@ -169,7 +170,9 @@ Traffic stageTraffic(const config::RunConfig& config, std::span<const LayerRange
         }
         ends += (part.hasEmbedding ? 0 : 1) + (part.hasHead ? 0 : 1);
     }
-    out.tensor += static_cast<double>(replicated * size.gradient) * 2 * ring(w.tensor); // the norms' gradients, once a step
+    if (config.parallel.sequence) { // the norms' gradients, once a step; without a split every rank has them whole
+        out.tensor += static_cast<double>(replicated * size.gradient) * 2 * ring(w.tensor);
+    }
     out.data = static_cast<double>(parameters * (size.gradient + size.weight)) * ring(config.parallel.data);
     if (config.parallel.pipeline > 1) { // each end sends one activation or one gradient per micro-batch
         out.pipeline = microBatches * ends * static_cast<double>(w.residual * size.activation);

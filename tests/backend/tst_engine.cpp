@@ -8,6 +8,7 @@
 #include <new>
 #include <thread>
 
+#include "counting_communicator.h"
 #include "mpirun_self.h"
 
 #include "comm/mpi_world.h"
@@ -193,7 +194,8 @@ std::string onThreads(const config::RunConfig& config, int threads, const std::f
     std::string failure;
     std::vector<std::thread> running;
     for (auto& communicator : ranks) {
-        running.emplace_back([&, own = std::unique_ptr<comm::Communicator>(new Uncounted(std::move(communicator)))] {
+        running.emplace_back([&, own = std::unique_ptr<comm::Communicator>(
+                                  new CountingCommunicator(std::make_unique<Uncounted>(std::move(communicator))))] {
             try {
                 Rank rank(config, *own, threads);
                 function(rank);
@@ -344,6 +346,50 @@ private slots:
             same("messages", memory.messages, planned.messageBytes - copies);
         };
         QCOMPARE(onThreads(*loaded, 1, check), std::string());
+    }
+
+    /// What each rank sends in a step on each axis, counted where it is sent.
+    void theEngineSendsWhatThePlanCounts_data() {
+        QTest::addColumn<QString>("recompute");
+        QTest::addColumn<QList<int>>("mesh");
+        QTest::addColumn<bool>("sequence");
+        for (const QList<int>& mesh : {QList<int>{1, 1, 1, 1}, {2, 1, 1, 1}, {4, 1, 2, 1}, {4, 2, 1, 1}, {2, 2, 2, 1}, {2, 2, 1, 2}, {1, 4, 2, 1}, {1, 2, 2, 4}, {2, 1, 1, 2}}) {
+            for (const char* recompute : {"none", "selective", "full"}) {
+                for (const bool sequence : {false, true}) {
+                    if (mesh[0] > 1 || !sequence) {
+                        QTest::addRow("tensor %d pipeline %d data %d chunks %d, %s, sequence %d", mesh[0], mesh[1], mesh[2], mesh[3], recompute, sequence)
+                            << recompute << mesh << sequence;
+                    }
+                }
+            }
+        }
+    }
+    void theEngineSendsWhatThePlanCounts() {
+        QFETCH(QString, recompute);
+        QFETCH(QList<int>, mesh);
+        QFETCH(bool, sequence);
+        const std::string mode = recompute.toStdString();
+        config::RunConfig config = configOf({mesh[0], mesh[1], mesh[2], mesh[3], mode.c_str()});
+        config.parallel.sequence = sequence;
+        const auto plan = parallel::makePlan(config);
+        QVERIFY2(plan, plan ? "" : plan.error().text().c_str());
+        constexpr int kSteps = 2;
+        const auto check = [&](Rank& rank) {
+            rank.steps(1, kSteps);
+            const int stage = rank.mesh.own().pipeline;
+            const parallel::Traffic& planned = plan->stages[static_cast<std::size_t>(stage)].traffic;
+            const auto same = [&](const char* axis, comm::Communicator& ranks, double meant) {
+                const double is = dynamic_cast<CountingCommunicator&>(ranks).sentBytes() / kSteps;
+                if (std::abs(is - meant) > 1e-9 * meant) {
+                    throw std::runtime_error("stage " + std::to_string(stage) + ", " + axis + ": " + std::to_string(is) + " bytes sent, planned " +
+                                             std::to_string(meant));
+                }
+            };
+            same("tensor", rank.mesh.tensor(), planned.tensor);
+            same("data", rank.mesh.data(), planned.data);
+            same("pipeline", rank.mesh.pipeline(), planned.pipeline);
+        };
+        QCOMPARE(onThreads(config, 1, check), std::string());
     }
 
     void aThreadCostsWhatThePlanSays() {
