@@ -31,15 +31,16 @@ ActionCosts actionCosts(const config::RunConfig& config, const std::vector<Layer
     return out;
 }
 
-Result<ScheduleReport> runOnPaper(const config::RunConfig& config, ScheduleKind kind, const std::vector<LayerRange>& parts,
+using Lists = std::vector<std::vector<Action>>;
+
+Result<Lists> listsOf(const config::RunConfig& config, ScheduleKind kind, int chunks) {
+    return makeSchedules(kind, config.parallel.pipeline, static_cast<int>(config.microBatches()), chunks);
+}
+
+Result<ScheduleReport> runOnPaper(const config::RunConfig& config, const Lists& lists, const std::vector<LayerRange>& parts,
                                   int chunks, Recompute mode) {
-    const int stages = config.parallel.pipeline;
-    const int microBatches = static_cast<int>(config.microBatches());
-    const auto lists = makeSchedules(kind, stages, microBatches, chunks);
-    if (!lists) {
-        return tl::unexpected(lists.error());
-    }
-    return checkSchedule(*lists, microBatches, chunks, actionCosts(config, parts, stages, mode));
+    return checkSchedule(lists, static_cast<int>(config.microBatches()), chunks,
+                         actionCosts(config, parts, config.parallel.pipeline, mode));
 }
 
 /// The other schedules that this mesh could run; one that does not fit is left out.
@@ -53,7 +54,9 @@ std::vector<ScheduleOption> scheduleOptions(const config::RunConfig& config, Rec
         if (!parts) {
             return;
         }
-        if (const auto report = runOnPaper(config, kind, *parts, chunks, mode)) {
+        const auto report =
+            listsOf(config, kind, chunks).and_then([&](const Lists& lists) { return runOnPaper(config, lists, *parts, chunks, mode); });
+        if (report) {
             options.push_back({.kind = kind,
                                .chunks = chunks,
                                .bubbleShare = report->bubbleShare,
@@ -71,7 +74,7 @@ std::vector<ScheduleOption> scheduleOptions(const config::RunConfig& config, Rec
 }
 
 StagePlan planStage(const config::RunConfig& config, const std::vector<LayerRange>& parts, int stage, const StageReport& report,
-                    Recompute mode) {
+                    std::int64_t gradientBuffers, Recompute mode) {
     const int stages = config.parallel.pipeline;
     StagePlan plan;
     for (std::size_t part = static_cast<std::size_t>(stage); part < parts.size(); part += static_cast<std::size_t>(stages)) {
@@ -91,7 +94,7 @@ StagePlan planStage(const config::RunConfig& config, const std::vector<LayerRang
     }
     plan.workBytes = workBytes(config, plan.parts, mode);
     plan.threadBytes = threadBytes(config, plan.parts);
-    plan.messageBytes = messageBytes(config, held, plan.parameters.replicated);
+    plan.messageBytes = messageBytes(config, held, plan.parameters.replicated, gradientBuffers);
     plan.peakActivations = report.peakActivations;
     plan.traffic = stageTraffic(config, plan.parts, held, plan.parameters.replicated, mode);
     return plan;
@@ -118,9 +121,14 @@ Result<Plan> makePlan(const config::RunConfig& config, double flopsPerRank) {
     }
     Plan plan;
     plan.recompute = config.parallel.recomputes();
-    const auto report = runOnPaper(config, *kind, *parts, config.parallel.chunks, plan.recompute);
-    if (!report) {
-        return tl::unexpected(report.error());
+    const auto lists = listsOf(config, *kind, config.parallel.chunks);
+    if (!lists) {
+        return tl::unexpected(lists.error());
+    }
+    const auto report = runOnPaper(config, *lists, *parts, config.parallel.chunks, plan.recompute);
+    const auto buffers = gradientBuffers(*lists, static_cast<int>(config.microBatches()), config.parallel.chunks);
+    if (!report || !buffers) {
+        return tl::unexpected(report ? buffers.error() : report.error());
     }
     plan.parameters = config.model.parameterCount();
     plan.tokensPerStep = config.tokensPerStep();
@@ -133,8 +141,9 @@ Result<Plan> makePlan(const config::RunConfig& config, double flopsPerRank) {
     const double others = config.parallel.pipeline - 1;
     plan.evenBubbleShare = others / (static_cast<double>(config.parallel.chunks * plan.microBatches) + others);
     for (int stage = 0; stage < config.parallel.pipeline; ++stage) {
-        const StageReport& own = report->stages[static_cast<std::size_t>(stage)];
-        plan.stages.push_back(planStage(config, *parts, stage, own, plan.recompute));
+        const auto at = static_cast<std::size_t>(stage);
+        const StageReport& own = report->stages[at];
+        plan.stages.push_back(planStage(config, *parts, stage, own, (*buffers)[at], plan.recompute));
         plan.stages.back().idleShare = std::max(0.0, 1.0 - own.busy / report->length);
     }
     plan.options = scheduleOptions(config, plan.recompute);

@@ -135,14 +135,11 @@ std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRan
     return bytes + threadBytes(config, parts);
 }
 
-std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated) {
+std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated,
+                          std::int64_t gradientBuffers) {
     const Widths w(config);
     const config::ParallelConfig& mesh = config.parallel;
-    std::int64_t bytes = 0;
-    if (mesh.pipeline * mesh.chunks > 1) { // gradients that leave: two take turns, or with chunks one of each
-        const std::int64_t buffers = mesh.chunks == 1 ? 2 : mesh.chunks * config.microBatches();
-        bytes += buffers * w.residual * elementBytes(config).activation;
-    }
+    std::int64_t bytes = gradientBuffers * w.residual * elementBytes(config).activation;
     if (mesh.sequence && mesh.tensor > 1) {
         bytes += replicated * elementBytes(config).gradient; // norms' gradients behind each other
     }

@@ -18,8 +18,9 @@ namespace telehelm::parallel {
 [[nodiscard]] std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, Recompute mode);
 /// What each thread needs of it.
 [[nodiscard]] std::int64_t threadBytes(const config::RunConfig& config, std::span<const LayerRange> parts);
-/// Of a rank that holds so many parameters, `replicated` of them on all tensor ranks.
-[[nodiscard]] std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated);
+/// Of a rank that holds so many parameters, `replicated` of them on all tensor ranks, and sends gradients out of so many buffers.
+[[nodiscard]] std::int64_t messageBytes(const config::RunConfig& config, std::int64_t parameters, std::int64_t replicated,
+                                        std::int64_t gradientBuffers);
 [[nodiscard]] Traffic stageTraffic(const config::RunConfig& config, std::span<const LayerRange> parts, std::int64_t parameters,
                                    std::int64_t replicated, Recompute mode);
 

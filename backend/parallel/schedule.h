@@ -12,6 +12,7 @@
 //   2. compute;
 //   3. send: if target() names another stage, post the send without waiting for its receiver (MPI_Isend) and keep the buffer
 //      until it has gone. A send that blocks until it is received (Delivery::Rendezvous) deadlocks 1F1B: see the checker.
+//      Gradients go out of a ring of gradientBuffers() buffers: before one is filled again, what it held must have been received.
 // Messages between two stages with the same tag are received in the order in which they were sent; the checker proves it.
 #pragma once
 
@@ -82,7 +83,8 @@ struct StageReport {
     double busy = 0;                       // in the costs' unit
     std::int64_t peakActivations = 0;      // (micro-batch, chunk) pairs whose activations are held at once
     std::vector<std::int64_t> peakByChunk; // the same for each chunk alone
-    std::int64_t peakPosted = 0;           // sends posted and not yet received at once
+    std::int64_t sentGradients = 0;        // in a step
+    std::int64_t peakGradients = 0;        // of them, posted and not yet received at once
 };
 
 struct ScheduleReport {
@@ -95,5 +97,12 @@ struct ScheduleReport {
 /// that messages match and that nothing waits for ever; else says which stage waits for what.
 [[nodiscard]] Result<ScheduleReport> checkSchedule(const std::vector<std::vector<Action>>& stages, int microBatches, int chunks,
                                                    const ActionCosts& costs = {}, Delivery delivery = Delivery::Posted);
+/// The same where each stage has only so many buffers for gradients on their way.
+[[nodiscard]] Result<ScheduleReport> checkBuffers(const std::vector<std::vector<Action>>& stages, int microBatches, int chunks,
+                                                  const std::vector<std::int64_t>& buffers, const ActionCosts& costs = {});
+/// How many each stage gets: the peak of gradients on their way, at least two, none where it sends none. With them nothing waits
+/// for ever, and where all parts cost alike nothing waits longer than with a buffer for every gradient.
+[[nodiscard]] Result<std::vector<std::int64_t>> gradientBuffers(const std::vector<std::vector<Action>>& stages, int microBatches,
+                                                                int chunks);
 
 } // namespace telehelm::parallel

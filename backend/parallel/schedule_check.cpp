@@ -86,9 +86,11 @@ Result<void> checkMessageOrder(const Lists& lists, int chunks) {
 /// The clockwork: a position in each list and the time at which each action ended.
 class PaperRun {
 public:
-    PaperRun(const Lists& lists, int chunks, const ActionCosts& costs, Delivery delivery)
+    /// `buffers`: for gradients, by stage; none: for all of them.
+    PaperRun(const Lists& lists, int chunks, const ActionCosts& costs, Delivery delivery, std::vector<std::int64_t> buffers = {})
         : m_lists(lists), m_stages(static_cast<int>(lists.size())), m_chunks(chunks), m_costs(costs), m_delivery(delivery),
-          m_next(lists.size(), 0), m_clock(lists.size(), 0.0), m_sending(lists.size(), false), m_reports(lists.size()) {
+          m_buffers(std::move(buffers)), m_next(lists.size(), 0), m_clock(lists.size(), 0.0), m_sending(lists.size(), false),
+          m_sentGradients(lists.size()), m_reports(lists.size()) {
         for (const auto& list : lists) {
             m_splits = m_splits || std::ranges::any_of(list, [](const Action& a) { return a.kind == ActionKind::WeightGrad; });
         }
@@ -146,18 +148,54 @@ private:
         return !finished(peer->stage) && !m_sending[other] && list(peer->stage)[m_next[other]] == wanted;
     }
 
+    [[nodiscard]] bool needsBuffer(const Action& action, int stage) const {
+        return !m_buffers.empty() && action.kind == ActionKind::Backward && target(action, m_stages, stage, m_chunks);
+    }
+
+    /// The ring's next buffer, once the receiver has taken what it held before.
+    bool takeBuffer(const Action& action, int stage) {
+        const auto own = static_cast<std::size_t>(stage);
+        std::vector<Key>& sent = m_sentGradients[own];
+        const auto buffers = static_cast<std::size_t>(m_buffers[own]);
+        if (sent.size() >= buffers) {
+            const auto taken = buffers == 0 ? m_taken.end() : m_taken.find(sent[sent.size() - buffers]);
+            if (taken == m_taken.end()) {
+                return false;
+            }
+            m_clock[own] = std::max(m_clock[own], taken->second);
+        }
+        const Peer peer = *target(action, m_stages, stage, m_chunks);
+        sent.emplace_back(action.kind, action.microBatch, peer.chunk, peer.stage);
+        return true;
+    }
+
+    bool endSend(int stage) {
+        const Action& action = list(stage)[next(stage)];
+        if (needsBuffer(action, stage)) {
+            if (!takeBuffer(action, stage)) {
+                return false;
+            }
+            publish(action, stage);
+        }
+        if (!sendTaken(stage)) {
+            return false;
+        }
+        m_sending[static_cast<std::size_t>(stage)] = false;
+        ++next(stage);
+        return true;
+    }
+
+    void publish(const Action& action, int stage) {
+        m_ended[{action.kind, action.microBatch, action.chunk, stage}] = m_clock[static_cast<std::size_t>(stage)];
+    }
+
     bool advance(int stage) {
         if (finished(stage)) {
             return false;
         }
         const auto own = static_cast<std::size_t>(stage);
         if (m_sending[own]) {
-            if (!sendTaken(stage)) {
-                return false;
-            }
-            m_sending[own] = false;
-            ++next(stage);
-            return true;
+            return endSend(stage);
         }
         const Action& action = list(stage)[next(stage)];
         double start = m_clock[own];
@@ -167,13 +205,18 @@ private:
                 return false;
             }
             start = std::max(start, input->second);
-            if (peer->stage != stage) {
-                m_messages[peer->stage].push_back({input->second, start});
+            if (action.kind == ActionKind::Backward) {
+                m_gradients[peer->stage].push_back({input->second, start});
+                if (!m_buffers.empty()) {
+                    m_taken[{action.kind, action.microBatch, action.chunk, stage}] = start;
+                }
             }
         }
         m_clock[own] = start + cost(action, stage);
         m_reports[own].busy += cost(action, stage);
-        m_ended[{action.kind, action.microBatch, action.chunk, stage}] = m_clock[own];
+        if (!needsBuffer(action, stage)) {
+            publish(action, stage);
+        }
         m_sending[own] = true;
         return true;
     }
@@ -188,7 +231,8 @@ private:
             const bool sending = m_sending[static_cast<std::size_t>(stage)];
             const auto peer = sending ? target(action, m_stages, stage, m_chunks) : source(action, m_stages, stage, m_chunks);
             waits += (waits.empty() ? "" : "; ") + where(stage, next(stage), action) + " waits " +
-                     (sending ? "until stage " + std::to_string(peer->stage) + " takes what it sends"
+                     (sending ? "until stage " + std::to_string(peer->stage) +
+                                    (m_buffers.empty() ? " takes what it sends" : " takes what fills its buffers")
                               : "for stage " + std::to_string(peer->stage));
         }
         return unsound("deadlock: " + waits);
@@ -210,9 +254,11 @@ private:
         }
     }
 
-    void countPosted(int stage) {
+    void countGradients(int stage) {
+        StageReport& report = m_reports[static_cast<std::size_t>(stage)];
+        report.sentGradients = std::ssize(m_gradients[stage]);
         std::vector<std::pair<double, int>> changes; // at the same time, what ends goes first
-        for (const Message& message : m_messages[stage]) {
+        for (const Message& message : m_gradients[stage]) {
             if (message.taken > message.sent) {
                 changes.emplace_back(message.sent, 1);
                 changes.emplace_back(message.taken, -1);
@@ -222,8 +268,7 @@ private:
         std::int64_t now = 0;
         for (const auto& [time, change] : changes) {
             now += change;
-            auto& peak = m_reports[static_cast<std::size_t>(stage)].peakPosted;
-            peak = std::max(peak, now);
+            report.peakGradients = std::max(report.peakGradients, now);
         }
     }
 
@@ -232,7 +277,7 @@ private:
         double busy = 0;
         for (int stage = 0; stage < m_stages; ++stage) {
             countActivations(stage);
-            countPosted(stage);
+            countGradients(stage);
             busy += m_reports[static_cast<std::size_t>(stage)].busy;
         }
         whole.length = std::ranges::max(m_clock);
@@ -245,19 +290,23 @@ private:
     const int m_stages, m_chunks;
     const ActionCosts& m_costs;
     const Delivery m_delivery;
+    const std::vector<std::int64_t> m_buffers;
     bool m_splits = false;
     std::vector<std::size_t> m_next;
     std::vector<double> m_clock;
     std::vector<bool> m_sending; // computed, not yet free to go on
     std::map<Key, double> m_ended;
-    std::map<int, std::vector<Message>> m_messages; // by sender
+    std::map<Key, double> m_taken;                   // gradients, where buffers are counted
+    std::vector<std::vector<Key>> m_sentGradients;   // so too; by sender
+    std::map<int, std::vector<Message>> m_gradients; // by sender
     std::vector<StageReport> m_reports;
 };
 
 } // namespace
 
-Result<ScheduleReport> checkSchedule(const Lists& stages, int microBatches, int chunks, const ActionCosts& costs,
-                                     Delivery delivery) {
+namespace {
+
+Result<void> checkLists(const Lists& stages, int microBatches, int chunks, const ActionCosts& costs) {
     if (stages.empty() || microBatches < 1 || chunks < 1) {
         return unsound("needs at least one stage, micro-batch and chunk");
     }
@@ -270,10 +319,44 @@ Result<ScheduleReport> checkSchedule(const Lists& stages, int microBatches, int 
             return tl::unexpected(sound.error());
         }
     }
-    if (auto sound = checkMessageOrder(stages, chunks); !sound) {
-        return tl::unexpected(sound.error());
+    return checkMessageOrder(stages, chunks);
+}
+
+} // namespace
+
+Result<ScheduleReport> checkSchedule(const Lists& stages, int microBatches, int chunks, const ActionCosts& costs,
+                                     Delivery delivery) {
+    return checkLists(stages, microBatches, chunks, costs).and_then([&] { return PaperRun(stages, chunks, costs, delivery).run(); });
+}
+
+Result<ScheduleReport> checkBuffers(const Lists& stages, int microBatches, int chunks, const std::vector<std::int64_t>& buffers,
+                                    const ActionCosts& costs) {
+    if (buffers.size() != stages.size()) {
+        return unsound(std::to_string(buffers.size()) + " counts of buffers were given for " + std::to_string(stages.size()) + " stages");
     }
-    return PaperRun(stages, chunks, costs, delivery).run();
+    return checkLists(stages, microBatches, chunks, costs).and_then([&] {
+        return PaperRun(stages, chunks, costs, Delivery::Posted, buffers).run();
+    });
+}
+
+Result<std::vector<std::int64_t>> gradientBuffers(const Lists& stages, int microBatches, int chunks) {
+    const ActionCosts even;
+    const auto unbound = checkSchedule(stages, microBatches, chunks, even);
+    if (!unbound) {
+        return tl::unexpected(unbound.error());
+    }
+    for (std::int64_t least = 2;; ++least) { // ends: with a buffer for every gradient nothing waits
+        std::vector<std::int64_t> buffers;
+        bool isWhole = true;
+        for (const StageReport& stage : unbound->stages) {
+            buffers.push_back(std::min(stage.sentGradients, std::max(stage.peakGradients, least)));
+            isWhole = isWhole && buffers.back() == stage.sentGradients;
+        }
+        const auto bound = PaperRun(stages, chunks, even, Delivery::Posted, buffers).run();
+        if (isWhole || (bound && bound->length <= unbound->length * (1 + 1e-12))) {
+            return buffers;
+        }
+    }
 }
 
 } // namespace telehelm::parallel

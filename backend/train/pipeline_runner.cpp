@@ -73,9 +73,27 @@ PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& mo
     }
     m_forwards.resize(m_slots.size(), kNoTicket);
     if (m_count * m_chunks > 1) {
-        // One chunk: a gradient's receiver never waits for what comes after that gradient. Several: it may.
-        m_backwards.resize(m_chunks == 1 ? 2 : m_slots.size(), kNoTicket);
-        m_outgoing.resize(m_backwards.size() * static_cast<std::size_t>(model.boundarySize(config.microSequences())));
+        planBuffers(config);
+    }
+}
+
+/// As many as the checker proves to be enough, and the plan counts.
+void PipelineRunner::planBuffers(const config::RunConfig& config) {
+    const int microBatches = static_cast<int>(m_microBatches);
+    const auto buffers = parallel::scheduleKind(config.parallel.schedule)
+                             .and_then([&](auto kind) { return parallel::makeSchedules(kind, m_count, microBatches, m_chunks); })
+                             .and_then([&](const auto& lists) { return parallel::gradientBuffers(lists, microBatches, m_chunks); });
+    if (!buffers) {
+        throw std::invalid_argument(buffers.error().text());
+    }
+    m_backwards.resize(static_cast<std::size_t>((*buffers)[static_cast<std::size_t>(m_stage)]), kNoTicket);
+    m_outgoing.resize(m_backwards.size() * static_cast<std::size_t>(m_model.boundarySize(config.microSequences())));
+    m_buffers.resize(m_slots.size());
+    std::size_t next = 0;
+    for (const Turn& turn : m_turns) {
+        if (turn.action.kind == ActionKind::Backward && parallel::target(turn.action, m_count, m_stage, m_chunks)) {
+            m_buffers[place(turn.action.chunk, turn.action.microBatch)] = next++ % m_backwards.size();
+        }
     }
 }
 
@@ -124,11 +142,11 @@ double PipelineRunner::backward(const Turn& turn, std::span<const std::int32_t> 
     const double nats = m_model.backwardPart(action.chunk, turn.slot, inputs, targets, gradScale);
     if (parallel::target(action, m_count, m_stage, m_chunks)) {
         const std::span<float> gradient = m_model.boundaryGradient();
-        m_next = m_count == 1 ? place(action.chunk, action.microBatch) : (m_next + 1) % m_backwards.size();
-        settle(m_backwards[m_next]);
-        const auto buffer = std::span(m_outgoing).subspan(m_next * gradient.size(), gradient.size());
+        const std::size_t next = m_buffers[place(action.chunk, action.microBatch)];
+        settle(m_backwards[next]);
+        const auto buffer = std::span(m_outgoing).subspan(next * gradient.size(), gradient.size());
         std::ranges::copy(gradient, buffer.begin());
-        m_backwards[m_next] = post(action, buffer);
+        m_backwards[next] = post(action, buffer);
     }
     return nats;
 }
@@ -141,8 +159,8 @@ void PipelineRunner::receive(const Action& action, std::span<float> into) {
     } else if (action.kind == ActionKind::Forward) {
         std::ranges::copy(m_model.partOutput(from.chunk, m_slots[place(from.chunk, action.microBatch)]), into.begin());
     } else {
-        std::copy_n(m_outgoing.begin() + static_cast<std::ptrdiff_t>(place(from.chunk, action.microBatch) * into.size()), into.size(),
-                    into.begin());
+        const std::size_t buffer = m_buffers[place(from.chunk, action.microBatch)];
+        std::copy_n(m_outgoing.begin() + static_cast<std::ptrdiff_t>(buffer * into.size()), into.size(), into.begin());
     }
 }
 

@@ -40,6 +40,7 @@ private:
         int slot;
         bool isLast = false; // the last backward of its chunk
     };
+    void planBuffers(const config::RunConfig& config);
     static std::vector<Turn> turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots);
     [[nodiscard]] std::size_t place(int chunk, std::int64_t microBatch) const {
         return static_cast<std::size_t>(chunk * m_microBatches + microBatch);
@@ -57,12 +58,12 @@ private:
     std::int64_t m_microBatches;
     std::size_t m_microTokens;
     std::vector<Turn> m_turns;
+    std::vector<std::size_t> m_buffers; // by (chunk, micro-batch): where its gradient leaves from; the ring's, in turn
     // trainer thread only
     std::vector<int> m_slots;      // by (chunk, micro-batch): where its activations lie
     std::vector<int> m_forwards;   // tickets by (chunk, micro-batch)
     std::vector<int> m_backwards;  // tickets by outgoing buffer
-    std::vector<float> m_outgoing; // gradients on their way: so many of them that no receiver is ever waited for in a circle
-    std::size_t m_next = 0;        // outgoing buffer
+    std::vector<float> m_outgoing; // gradients on their way
 };
 
 } // namespace telehelm::train

@@ -307,7 +307,7 @@ private slots:
     void theEngineAllocatesWhatThePlanCounts_data() {
         QTest::addColumn<QString>("recompute");
         QTest::addColumn<QList<int>>("mesh");
-        for (const QList<int>& mesh : {QList<int>{4, 2, 2, 1}, {4, 2, 1, 2}, {1, 1, 1, 1}, {1, 4, 1, 1}, {2, 1, 2, 1}, {1, 2, 2, 4}}) {
+        for (const QList<int>& mesh : {QList<int>{4, 2, 2, 1}, {4, 2, 1, 2}, {1, 1, 1, 1}, {1, 4, 1, 1}, {2, 1, 2, 1}, {1, 2, 2, 4}, {1, 1, 1, 2}}) {
             for (const char* recompute : {"none", "selective", "full"}) {
                 QTest::addRow("tensor %d pipeline %d data %d chunks %d, %s", mesh[0], mesh[1], mesh[2], mesh[3], recompute)
                     << recompute << mesh;

@@ -256,6 +256,18 @@ private slots:
         QVERIFY2(outcome.code == 0, outcome.err.c_str());
     }
 
+    void moreMicroBatchesNeedNoMoreMessages() {
+        config::RunConfig config = smallConfig(1, 2, 1, 2);
+        const auto few = makePlan(config);
+        config.batch.sequences *= 10;
+        const auto many = makePlan(config);
+        QVERIFY(few && many);
+        for (std::size_t stage = 0; stage < 2; ++stage) {
+            QCOMPARE(few->stages[stage].messageBytes, 2 * 64 * 64 * 4); // two gradients of T × C
+            QCOMPARE(many->stages[stage].messageBytes, few->stages[stage].messageBytes);
+        }
+    }
+
     void refusals() {
         QVERIFY(call({"plan", "/no/such.toml"}).code != 0);
         const Outcome flops = call({"plan", sourcePath("configs/demo_cpu.toml"), "--flops", "fast"});

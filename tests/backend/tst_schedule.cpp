@@ -221,6 +221,56 @@ private slots:
         QCOMPARE(caught, 4);
     }
 
+    /// However many micro-batches a step has, a few buffers do for the gradients on their way.
+    void gradientsLeaveFromASmallRing() {
+        for (const int stages : {1, 2, 3, 4, 8}) {
+            for (const int chunks : {1, 2, 4}) {
+                const ScheduleKind kind = chunks == 1 ? OneForwardOneBackward : Interleaved;
+                std::vector<std::int64_t> few;
+                for (const int rounds : {4, 32}) {
+                    const int m = rounds * stages;
+                    const Lists lists = makeSchedules(kind, stages, m, chunks).value();
+                    const auto buffers = gradientBuffers(lists, m, chunks);
+                    QVERIFY2(buffers, errorOf(buffers).c_str());
+                    QVERIFY(few.empty() || *buffers == few);
+                    few = *buffers;
+                    QVERIFY(std::ranges::max(few) <= 3);
+                    QCOMPARE(few.front() == 0, chunks == 1); // the first stage of all sends none
+                    for (const double backward : {0.5, 2.0, 10.0}) {
+                        std::vector<double> parts(static_cast<std::size_t>(stages * chunks), 1.0);
+                        parts.front() = 7;
+                        parts.back() = 0.1;
+                        const auto bound = checkBuffers(lists, m, chunks, few, {.backward = backward, .parts = parts});
+                        QVERIFY2(bound, errorOf(bound).c_str());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stage 1 sends two gradients before the forward for which stage 0 waits.
+    void aRingThatIsTooSmallIsADeadlock() {
+        Lists lists(2);
+        const auto add = [&](std::size_t stage, ActionKind kind, std::initializer_list<std::pair<int, int>> which) {
+            for (const auto& [microBatch, chunk] : which) {
+                lists[stage].push_back({kind, microBatch, chunk});
+            }
+        };
+        add(0, Forward, {{0, 0}, {1, 0}, {2, 0}, {0, 1}, {1, 1}, {2, 1}});
+        add(0, Backward, {{0, 1}, {1, 1}, {2, 1}, {0, 0}, {1, 0}, {2, 0}});
+        add(1, Forward, {{0, 0}, {1, 0}, {0, 1}, {1, 1}});
+        add(1, Backward, {{0, 1}, {1, 1}});
+        add(1, Forward, {{2, 0}, {2, 1}});
+        add(1, Backward, {{2, 1}, {0, 0}, {1, 0}, {2, 0}});
+        QVERIFY(checkSchedule(lists, 3, 2));
+        QVERIFY(checkBuffers(lists, 3, 2, {2, 2}));
+        QCOMPARE(errorOf(checkBuffers(lists, 3, 2, {2, 1})),
+                 "pipeline schedule: deadlock: stage 0, action 5 (forward of micro-batch 2, chunk 1) waits for stage 1; stage 1, action 5 "
+                 "(backward of micro-batch 1, chunk 1) waits until stage 0 takes what fills its buffers");
+        QVERIFY(gradientBuffers(lists, 3, 2)->at(1) >= 2);
+        QVERIFY(!checkBuffers(lists, 3, 2, {2}));
+    }
+
     void refusals() {
         const auto refusal = [](ScheduleKind kind, int stages, int stage, int m, int chunks) {
             return errorOf(makeSchedule(kind, stages, stage, m, chunks));
