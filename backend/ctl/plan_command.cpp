@@ -89,7 +89,7 @@ void printMesh(std::ostream& out, const parallel::MeshShape& mesh, bool hasColou
 
 void printMemory(std::ostream& out, const config::RunConfig& config, const Plan& plan, bool hasColour) {
     out << "\nMEMORY PER RANK  recompute = " << parallel::name(plan.recompute) << "\n";
-    Table table({"STAGE", "LAYERS", "WEIGHTS", "PARAMETERS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "WORK", "MESSAGES", "TOTAL"});
+    Table table({"STAGE", "LAYERS", "WEIGHTS", "PARAMETERS", "GRADIENTS", "OPTIMIZER", "ACTIVATIONS", "WORK", "MESSAGES", "CHECKPOINT COPY", "TOTAL"});
     for (std::size_t stage = 0; stage < plan.stages.size(); ++stage) {
         const StagePlan& s = plan.stages[stage];
         table.add({std::to_string(stage),
@@ -101,11 +101,14 @@ void printMemory(std::ostream& out, const config::RunConfig& config, const Plan&
                    byteText(s.activationBytes[static_cast<std::size_t>(plan.recompute)]),
                    byteText(s.workBytes),
                    byteText(s.messageBytes),
+                   byteText(s.checkpointBytes),
                    {byteText(s.totalBytes(plan.recompute)), Colour::Bold}});
     }
     table.print(out, hasColour);
     out << "  GRADIENTS: sums in fp32; OPTIMIZER: Adam's moments" << (config.device == "cuda" ? " and master weights" : "")
-        << " in fp32, a data rank's share; WORK: buffers of a step\n";
+        << " in fp32, a data rank's share; WORK: buffers of a step\n"
+        << "  CHECKPOINT COPY: what is written behind the training's back"
+        << (config.device == "cuda" ? "; in the host's memory, not in the total" : "") << "\n";
     const StagePlan& first = plan.stages.front();
     out << "  stage 0 holds " << first.peakActivations << (first.peakActivations == 1 ? " micro-batch" : " micro-batches")
         << " (per chunk) in flight; activations with recompute";
@@ -185,6 +188,7 @@ Json stageJson(const Plan& plan, const StagePlan& stage) {
         {"work_bytes", stage.workBytes},
         {"thread_bytes", stage.threadBytes},
         {"message_bytes", stage.messageBytes},
+        {"checkpoint_bytes", stage.checkpointBytes},
         {"total_bytes", stage.totalBytes(plan.recompute)},
         {"peak_activations", stage.peakActivations},
         {"idle_share", stage.idleShare},

@@ -89,6 +89,8 @@ StagePlan planStage(const config::RunConfig& config, const std::vector<LayerRang
     plan.parameterBytes = held * bytes.weight;
     plan.gradientBytes = held * bytes.gradient;
     plan.optimizerBytes = shard * bytes.optimizer;
+    plan.isOnDevice = config.device == "cuda";
+    plan.checkpointBytes = 3 * shard * static_cast<std::int64_t>(sizeof(float)) * (plan.isOnDevice ? 2 : 1);
     for (const Recompute each : kRecomputeModes) {
         plan.activationBytes[static_cast<std::size_t>(each)] = keptBytes(config, plan.parts, report.peakByChunk, each);
     }

@@ -2,7 +2,7 @@
 // A run on paper: what a config costs in memory, messages and time, per rank, before anything is allocated. Pure arithmetic;
 // any thread. Letters as in model.h: C hidden, F ffn, V vocabulary, T sequence; t tensor ranks, D data ranks, m micro-batches,
 // N = tokens of one micro-batch. What libraries keep for themselves is not counted, nor that buffers are padded to cache lines;
-// all else is what the engine allocates, byte for byte.
+// all else is what the engine and its checkpoint writer allocate, byte for byte.
 #pragma once
 
 #include <array>
@@ -50,12 +50,14 @@ struct StagePlan {
     std::int64_t workBytes = 0;                    // logits, a layer's gradients, one layer that is recomputed
     std::int64_t threadBytes = 0;                  // of workBytes, what each thread of the rank needs; counted for one
     std::int64_t messageBytes = 0;                 // the shard's reduced gradients, buckets and messages on their way
+    std::int64_t checkpointBytes = 0;              // what is to be saved is copied first: the shard's fp32 weights and moments
+    bool isOnDevice = false;                       // then checkpointBytes are the host's, twice, and not in the total
     std::int64_t peakActivations = 0;              // (micro-batch, chunk) pairs in flight
     double idleShare = 0;                          // of the step, bubble and imbalance
     Traffic traffic;
     [[nodiscard]] std::int64_t totalBytes(Recompute mode) const {
         return parameterBytes + gradientBytes + optimizerBytes + activationBytes[static_cast<std::size_t>(mode)] + workBytes +
-               messageBytes;
+               messageBytes + (isOnDevice ? 0 : checkpointBytes);
     }
 };
 

@@ -31,6 +31,14 @@ Result<void> makeFolder(const fs::path& folder) {
                  : Result<void>();
 }
 
+std::size_t elementsOf(std::span<const Shard> shards) {
+    std::size_t elements = 0;
+    for (const Shard& shard : shards) {
+        elements += shard.parameters.size() + shard.firstMoment.size() + shard.secondMoment.size();
+    }
+    return elements;
+}
+
 } // namespace
 
 CheckpointWriter::CheckpointWriter(Place place, std::vector<StoredTensor> tensors)
@@ -45,11 +53,22 @@ CheckpointWriter::~CheckpointWriter() {
     m_thread.join();
 }
 
+void CheckpointWriter::reserve(std::span<const Shard> shards) {
+    const std::lock_guard lock(m_mutex);
+    m_job.values.reserve(elementsOf(shards));
+}
+
+std::size_t CheckpointWriter::bytes() const {
+    const std::lock_guard lock(m_mutex);
+    return m_job.values.capacity() * sizeof(float);
+}
+
 void CheckpointWriter::begin(std::span<const Shard> shards, Manifest manifest) {
     {
         const std::lock_guard lock(m_mutex);
         m_job.stretches.clear();
         m_job.values.clear();
+        m_job.values.reserve(elementsOf(shards)); // where nobody has before
         for (const auto part : {&Shard::parameters, &Shard::firstMoment, &Shard::secondMoment}) {
             for (const Shard& shard : shards) {
                 m_job.values.insert(m_job.values.end(), (shard.*part).begin(), (shard.*part).end());

@@ -38,6 +38,9 @@ public:
     CheckpointWriter(const CheckpointWriter&) = delete;
     CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
+    /// Trainer thread, once before the first begin(): memory for the copy, as much as it takes and kept for all saves.
+    void reserve(std::span<const Shard> shards);
+    [[nodiscard]] std::size_t bytes() const; // of the copy; trainer thread
     /// Trainer thread. Copies the shards, ascending, and returns; must not be busy. `manifest` without tensors and files.
     void begin(std::span<const Shard> shards, Manifest manifest);
     void begin(const Shard& shard, Manifest manifest) { begin(std::span(&shard, 1), std::move(manifest)); }

@@ -50,9 +50,9 @@ void MemoryReport::gather(Telemetry& telemetry, const EngineMemory& memory) {
     m_isSaid = true;
     char text[256];
     std::snprintf(text, sizeof text,
-                  "The engine has allocated %.1f MiB on the fullest rank, %.1f MiB as planned; with the program around it %.1f MiB were "
-                  "resident at most.",
-                  allocated / kMiB, planned / kMiB, rss / kMiB);
+                  "%.1f MiB are allocated on the fullest rank, %.1f MiB as planned; with the program around it %.1f MiB were resident at "
+                  "most, %s the first checkpoint's copy.",
+                  allocated / kMiB, planned / kMiB, rss / kMiB, m_hasSaved ? "with" : "still without");
     telemetry.event(ipc::EventKind::Note, ipc::Severity::Info, text,
                     {{"memory_planned_bytes", std::to_string(static_cast<std::int64_t>(planned))},
                      {"memory_allocated_bytes", std::to_string(static_cast<std::int64_t>(allocated))},

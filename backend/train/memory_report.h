@@ -14,15 +14,21 @@ class MemoryReport {
 public:
     MemoryReport(const config::RunConfig& config, const parallel::Mesh& mesh, int threads);
 
-    /// Collective over the mesh: the fullest rank's figures; the first time in words, too. After a step: then all is allocated.
+    /// Collective over the mesh: the fullest rank's figures; where isDue(), in words, too. After a step: then all is in use but the
+    /// checkpoint's copy.
     void gather(Telemetry& telemetry, const EngineMemory& memory);
-    /// After the attempt's first step; later with the ranks' times.
-    [[nodiscard]] bool isFirst() const { return !m_isSaid; }
+    /// After the attempt's first step and after its first save; otherwise with the ranks' times.
+    [[nodiscard]] bool isDue() const { return !m_isSaid; }
+    /// A save has begun, on all ranks: with the first one the copy becomes resident.
+    void saved() {
+        m_isSaid = m_isSaid && m_hasSaved;
+        m_hasSaved = true;
+    }
 
 private:
     const parallel::Mesh& m_mesh;
     double m_planned = 0; // of this rank; 0: the config has no plan
-    bool m_isSaid = false;
+    bool m_isSaid = false, m_hasSaved = false;
 };
 
 } // namespace telehelm::train

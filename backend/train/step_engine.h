@@ -39,12 +39,13 @@ struct Shard {
     std::span<float> parameters, firstMoment, secondMoment; // fp32 master weights and Adam's moments
 };
 
-/// Bytes that an engine has allocated on this rank, once and for all steps.
+/// Bytes that are allocated on this rank, once and for all steps.
 struct EngineMemory {
     std::size_t parameters = 0, gradients = 0, optimizer = 0;
     std::size_t activations = 0; // the model's arena: what a backward needs, and the work's own buffers
     std::size_t messages = 0;    // reduced gradients, padded ends, gradients on their way to a neighbour
-    [[nodiscard]] std::size_t total() const { return parameters + gradients + optimizer + activations + messages; }
+    std::size_t checkpoint = 0;  // the writer's copy, which the trainer adds; none where all else is a device's
+    [[nodiscard]] std::size_t total() const { return parameters + gradients + optimizer + activations + messages + checkpoint; }
 };
 
 /// Trainer thread only; every call is collective over the mesh. No allocation inside a step.

@@ -32,6 +32,9 @@ TrainEnd Trainer::run() {
     const config::RunConfig& config = m_options.config;
     m_watch.setPage(m_options.page);
     m_rankReport.expect(config);
+    if (m_model->device() == nullptr) { // a device's shards come to the host only when they are saved
+        m_writer.reserve(m_engine.shards());
+    }
     while (m_step < lastStep()) {
         if (const Boundary end = boundary(); end.stop) {
             return finish(false, end.save, end.why);
@@ -151,6 +154,7 @@ void Trainer::save() {
     m_watch.enter(Phase::Checkpoint);
     m_watch.end();
     m_desk.saveBegan(m_step);
+    m_memoryReport.saved();
     if (m_options.waitForSaves) {
         m_writer.wait();
     }
@@ -258,8 +262,8 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     if (m_rankReport.isDue(m_step)) {
         m_rankReport.gather(m_telemetry);
     }
-    if (m_memoryReport.isFirst() || m_rankReport.isDue(m_step)) {
-        m_memoryReport.gather(m_telemetry, m_engine.memory());
+    if (m_memoryReport.isDue() || m_rankReport.isDue(m_step)) {
+        emitMemory();
         if (m_gpuReport.isOn()) {
             m_gpuReport.gather(m_mesh.world(), m_telemetry);
         }
@@ -270,6 +274,12 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     if (m_mesh.world().rank() == 0) {
         m_options.onStep(facts);
     }
+}
+
+void Trainer::emitMemory() {
+    EngineMemory memory = m_engine.memory();
+    memory.checkpoint = m_model->device() == nullptr ? m_writer.bytes() : 0;
+    m_memoryReport.gather(m_telemetry, memory);
 }
 
 void Trainer::emitMixture() {
@@ -341,6 +351,9 @@ void Trainer::finalSave(bool wanted) {
         save();
         m_writer.wait();
         reportSave();
+        if (m_memoryReport.isDue()) {
+            emitMemory();
+        }
     }
     m_mesh.world().barrier();
 }

@@ -117,6 +117,7 @@ private:
     void trainStep();
     void checkReplicas(std::int64_t step);
     void emitStep(const StepOutcome& outcome, const StepFacts& facts);
+    void emitMemory();
     void emitMixture();
     [[nodiscard]] bool tooManySkipped() const;
     TrainEnd stopForBadSteps();

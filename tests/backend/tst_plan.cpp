@@ -268,6 +268,22 @@ private slots:
         }
     }
 
+    /// Weights and two moments in fp32 of a shard, copied before they are written.
+    void theCheckpointsCopyIsCounted() {
+        const config::RunConfig config = smallConfig(1, 2, 2, 1);
+        const auto plan = makePlan(config), device = makePlan(bigConfig());
+        QVERIFY(plan && device);
+        const StagePlan& stage = plan->stages[0];
+        QCOMPARE(stage.checkpointBytes, 12 * ((stage.parameters.total() + 1) / 2));
+        QCOMPARE(stage.totalBytes(Recompute::None), stage.parameterBytes + stage.gradientBytes + stage.optimizerBytes + stage.activationBytes[0] +
+                                                        stage.workBytes + stage.messageBytes + stage.checkpointBytes);
+        // Beside a device it is the host's memory: as it comes from the device, and as it is written.
+        QCOMPARE(device->stages[0].checkpointBytes, 2 * device->stages[0].optimizerBytes);
+        QVERIFY(device->stages[0].isOnDevice);
+        const Outcome text = call({"plan", sourcePath("configs/tele_flm_52b.toml")});
+        QVERIFY(text.out.find("CHECKPOINT COPY") != std::string::npos && text.out.find("not in the total") != std::string::npos);
+    }
+
     void refusals() {
         QVERIFY(call({"plan", "/no/such.toml"}).code != 0);
         const Outcome flops = call({"plan", sourcePath("configs/demo_cpu.toml"), "--flops", "fast"});
