@@ -184,7 +184,10 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
     const std::string mesh = "the mesh's " + std::to_string(ranks) + " ranks";
     const Place named[] = {
         {faults.nanStep > 0, "nan_rank", faults.nanRank, ranks, mesh},
-        {faults.nanStep > 0, "nan_layer", faults.nanLayer, config.model.layers, "[model] " + is("layers", config.model.layers)},
+        {faults.nanStep > 0 && faults.nanIsInLayer(), "nan_layer", faults.nanLayer, config.model.layers,
+         "[model] " + is("layers", config.model.layers)},
+        {faults.nanStep > 0, "nan_micro_batch", faults.nanMicroBatch, config.microBatches(),
+         "the " + std::to_string(config.microBatches()) + " micro-batches of a step"},
         {faults.driftStep > 0, "drift_rank", faults.driftRank, ranks, mesh},
         {faults.slowMs > 0, "slow_rank", faults.slowRank, ranks, mesh},
         {faults.dieStep > 0, "die_rank", faults.dieRank, ranks, mesh},
@@ -195,6 +198,13 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
             return refuse(places, "faults", place.key,
                           std::to_string(place.value) + " is not among " + place.what + ", which count from 0");
         }
+    }
+    const bool isBackward = faults.nanDirection == "backward";
+    if (faults.nanStep > 0 && !isBackward && faults.nanMicroBatch > 0) {
+        return refuse(places, "faults", "nan_micro_batch", "a weight is NaN in all micro-batches; only nan_direction = \"backward\" has one of its own");
+    }
+    if (faults.nanStep > 0 && isBackward && config.device != "cpu") {
+        return refuse(places, "faults", "nan_direction", "backward needs device = \"cpu\"; a device's gradients cannot be written to");
     }
     if (faults.driftStep > 0 && config.parallel.tensor == 1) {
         return refuse(places, "faults", "drift_step", "[parallel] tensor is 1: no weight has a replica to differ from");

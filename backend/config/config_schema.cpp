@@ -26,6 +26,8 @@ using P = RestartPolicyConfig;
 
 constexpr std::string_view kPhases = "data|forward|backward|reduce|optimizer|gather|checkpoint|comm_tensor|comm_data|comm_pipeline";
 
+constexpr std::string_view kTensors = "embedding|attention.norm|attention.qkv|attention.out|ffn.norm|ffn.gate_up|ffn.down|norm|head";
+
 constexpr auto kKeys = std::to_array<Key>({
     // table, key, field, required, low, high, choices
     {"", "name", at<&R::name>, true, 0, 0, ""},
@@ -85,7 +87,10 @@ constexpr auto kKeys = std::to_array<Key>({
     {"faults", "nan_step", at<&R::faults, &F::nanStep>, false, 0, 1e12, ""},
     {"faults", "nan_steps", at<&R::faults, &F::nanSteps>, false, 1, 1e12, ""},
     {"faults", "nan_rank", at<&R::faults, &F::nanRank>, false, 0, 1e9, ""},
+    {"faults", "nan_tensor", at<&R::faults, &F::nanTensor>, false, 0, 0, kTensors},
     {"faults", "nan_layer", at<&R::faults, &F::nanLayer>, false, 0, 10'000, ""},
+    {"faults", "nan_direction", at<&R::faults, &F::nanDirection>, false, 0, 0, "forward|backward"},
+    {"faults", "nan_micro_batch", at<&R::faults, &F::nanMicroBatch>, false, 0, 1e9, ""},
     {"faults", "drift_step", at<&R::faults, &F::driftStep>, false, 0, 1e12, ""},
     {"faults", "drift_rank", at<&R::faults, &F::driftRank>, false, 0, 1e9, ""},
     {"faults", "slow_rank", at<&R::faults, &F::slowRank>, false, 0, 1e9, ""},

@@ -19,6 +19,10 @@ double ModelConfig::flopsPerToken() const {
     return 6 * weights + 6 * attention;
 }
 
+std::string FaultsConfig::nanName() const {
+    return nanIsInLayer() ? "layers." + std::to_string(nanLayer) + "." + nanTensor : nanTensor;
+}
+
 std::filesystem::path demoCorpusDir() {
     std::filesystem::path cache;
     if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') {

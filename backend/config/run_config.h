@@ -130,9 +130,12 @@ struct ResumeConfig {
 /// [faults]: deliberate failures, for tests and drills. A step of 0 (or slow_ms 0) leaves a fault out.
 struct FaultsConfig {
     std::int64_t attempt = 1;                         // the attempt in which they happen; 0: in all of them
-    std::int64_t nanStep = 0, nanSteps = 1;           // a weight of nanLayer is NaN on nanRank for this many steps
+    std::int64_t nanStep = 0, nanSteps = 1;           // a tensor is NaN on nanRank for this many steps
     std::int32_t nanRank = 0;
+    std::string nanTensor = "attention.qkv";          // of nanLayer, or "embedding", "norm" (the last one), "head"
     std::int64_t nanLayer = 0;
+    std::string nanDirection = "forward";             // the weight; "backward": its gradient, in the backward of nanMicroBatch
+    std::int64_t nanMicroBatch = 0;
     std::int64_t driftStep = 0;                       // after it the last bit of a norm's weight is another one on driftRank
     std::int32_t driftRank = 0;
     std::int32_t slowRank = 0;
@@ -145,6 +148,9 @@ struct FaultsConfig {
     std::int64_t hangStep = 0;
     std::int32_t hangRank = 0;
     std::string hangPhase = "forward";
+    /// "layers.3.attention.qkv", "head"
+    [[nodiscard]] std::string nanName() const;
+    [[nodiscard]] bool nanIsInLayer() const { return nanTensor.find('.') != std::string::npos; }
     /// Whether anything is to happen in this attempt.
     [[nodiscard]] bool inAttempt(std::uint32_t number) const {
         const bool any = nanStep > 0 || driftStep > 0 || slowMs > 0 || dieStep > 0 || hangStep > 0;

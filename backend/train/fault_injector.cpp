@@ -29,8 +29,11 @@ std::string FaultInjector::text() const {
     const auto add = [&text](const std::string& what) { text += (text.empty() ? "" : "; ") + what; };
     const auto rank = [](std::int32_t number) { return "rank " + std::to_string(number); };
     if (m_faults.nanStep > 0) {
-        add("NaN on " + rank(m_faults.nanRank) + " in layer " + std::to_string(m_faults.nanLayer) + " at step " +
-            std::to_string(m_faults.nanStep) + (m_faults.nanSteps > 1 ? " for " + std::to_string(m_faults.nanSteps) + " steps" : ""));
+        const std::string what =
+            m_faults.nanDirection == "forward"
+                ? m_faults.nanName()
+                : "the gradient of " + m_faults.nanName() + " (backward of micro-batch " + std::to_string(m_faults.nanMicroBatch) + ")";
+        add("NaN on " + rank(m_faults.nanRank) + " in " + what + " at step " + std::to_string(m_faults.nanStep) + (m_faults.nanSteps > 1 ? " for " + std::to_string(m_faults.nanSteps) + " steps" : ""));
     }
     if (m_faults.driftStep > 0) {
         add("a norm's weight on " + rank(m_faults.driftRank) + " drifts after step " + std::to_string(m_faults.driftStep));
@@ -84,44 +87,53 @@ void FaultInjector::failIn(std::int64_t step, const char* phase) const {
     }
 }
 
-std::string FaultInjector::poisonedWeight() const {
-    return "layers." + std::to_string(m_faults.nanLayer) + ".attention.qkv";
+bool FaultInjector::poisons(std::int64_t step, const char* direction) const {
+    return m_isOn && m_faults.nanStep > 0 && m_rank == m_faults.nanRank && m_faults.nanDirection == direction && step >= m_faults.nanStep &&
+           step < m_faults.nanStep + m_faults.nanSteps;
+}
+
+std::span<float> FaultInjector::poisonedPart(const model::Model& model, std::span<float> of) const {
+    const auto found = std::ranges::find(model.layout(), m_faults.nanName(), &model::ParameterInfo::name);
+    return found == model.layout().end() ? std::span<float>()
+                                         : of.subspan(static_cast<std::size_t>(found->offset), static_cast<std::size_t>(found->size));
 }
 
 Result<void> FaultInjector::check(const model::Model& model) const {
     if (!m_isOn || m_faults.nanStep == 0 || m_rank != m_faults.nanRank ||
-        std::ranges::find(model.layout(), poisonedWeight(), &model::ParameterInfo::name) != model.layout().end()) {
+        std::ranges::find(model.layout(), m_faults.nanName(), &model::ParameterInfo::name) != model.layout().end()) {
         return {};
     }
     std::string held;
     for (const model::ParameterInfo& info : model.layout()) {
-        if (info.name.ends_with(".attention.qkv")) {
-            held += (held.empty() ? "" : ", ") + info.name.substr(7, info.name.find('.', 7) - 7);
+        const bool isLayers = info.name.ends_with(".attention.qkv"); // one of each layer
+        if (isLayers || info.name.find('.') == std::string::npos) {
+            held += (held.empty() ? "" : ", ") + (isLayers ? "layer " + info.name.substr(7, info.name.find('.', 7) - 7) : info.name);
         }
     }
-    return fail(ErrorCode::InvalidArgument,
-                "nan_rank " + std::to_string(m_rank) + " does not hold nan_layer " + std::to_string(m_faults.nanLayer) + ", but layers " + held,
-                "[faults]");
+    const std::string what = m_faults.nanIsInLayer() ? "nan_layer " + std::to_string(m_faults.nanLayer) : "nan_tensor " + m_faults.nanTensor;
+    return fail(ErrorCode::InvalidArgument, "nan_rank " + std::to_string(m_rank) + " does not hold " + what + ", but " + held, "[faults]");
 }
 
 void FaultInjector::poison(std::int64_t step, model::Model& model) {
-    if (!m_isOn || m_faults.nanStep == 0 || m_rank != m_faults.nanRank || step < m_faults.nanStep ||
-        step >= m_faults.nanStep + m_faults.nanSteps) {
-        return;
+    if (poisons(step, "forward")) {
+        const std::span<float> weight = poisonedPart(model, model.parameters());
+        m_healthy.assign(weight.begin(), weight.end());
+        std::ranges::fill(weight, std::numeric_limits<float>::quiet_NaN()); // all of it: a batch may leave out a token's row
+        model.takeParameters();
     }
-    const auto found = std::ranges::find(model.layout(), poisonedWeight(), &model::ParameterInfo::name);
-    m_poisoned = found->offset;
-    float& value = model.parameters()[static_cast<std::size_t>(m_poisoned)];
-    m_healthy = value;
-    value = std::numeric_limits<float>::quiet_NaN();
-    model.takeParameters();
 }
 
 void FaultInjector::heal(model::Model& model) {
-    if (m_poisoned >= 0) {
-        model.parameters()[static_cast<std::size_t>(m_poisoned)] = m_healthy;
+    if (!m_healthy.empty()) {
+        std::ranges::copy(m_healthy, poisonedPart(model, model.parameters()).begin());
         model.takeParameters();
-        m_poisoned = -1;
+        m_healthy.clear();
+    }
+}
+
+void FaultInjector::poisonGradient(std::int64_t step, std::int64_t microBatch, model::Model& model) const {
+    if (poisons(step, "backward") && microBatch == m_faults.nanMicroBatch) {
+        poisonedPart(model, model.gradients()).front() = std::numeric_limits<float>::quiet_NaN();
     }
 }
 

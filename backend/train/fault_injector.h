@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "config/run_config.h"
 #include "model/model.h"
@@ -29,24 +31,27 @@ public:
     void entered(std::int64_t step, Phase phase);
     /// Before a call on an axis: die or hang in the midst of the ranks' talk.
     void calls(std::int64_t step, parallel::Axis axis);
-    /// Around a step: a weight of the layer is NaN during it, and as before after it (a skipped step changes none).
+    /// Around a step: the weight is NaN during it, and as before after it (a skipped step changes none).
     void poison(std::int64_t step, model::Model& model);
     void heal(model::Model& model);
+    /// Before a micro-batch's backward: the weight's gradient is NaN from here on.
+    void poisonGradient(std::int64_t step, std::int64_t microBatch, model::Model& model) const;
     /// Whether drift() is to be called after this step, when no weight is on its way.
     [[nodiscard]] bool drifts(std::int64_t step) const { return m_isOn && step == m_faults.driftStep && m_rank == m_faults.driftRank; }
     /// One weight that all tensor ranks hold is no more the same on this one.
     static void drift(model::Model& model);
 
 private:
-    [[nodiscard]] std::string poisonedWeight() const;
+    [[nodiscard]] bool poisons(std::int64_t step, const char* direction) const;
+    /// Of the tensor that is poisoned; empty: this rank does not hold it.
+    [[nodiscard]] std::span<float> poisonedPart(const model::Model& model, std::span<float> of) const;
     void failIn(std::int64_t step, const char* phase) const;
 
     const config::FaultsConfig m_faults;
     const bool m_isOn;
     const int m_rank;
     std::int64_t m_slowed = 0;    // the step in which this rank was slowed last
-    std::int64_t m_poisoned = -1; // element of the parameters
-    float m_healthy = 0;
+    std::vector<float> m_healthy; // while the weight is NaN
 };
 
 } // namespace telehelm::train

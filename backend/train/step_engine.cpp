@@ -23,6 +23,7 @@ std::size_t at(std::int64_t value) {
 StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, data::Sampler& sampler, const parallel::Mesh& mesh,
                        int threads, const DeviceAxes& axes)
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
+      m_lastChunk(config.parallel.chunks - 1), m_trainsWhole(config.parallel.pipeline * config.parallel.chunks == 1),
       m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
       m_threads(threads), m_runner(config, model, mesh),
       m_buckets(model, mesh, config.parallel.bucketBytes, config.parallel.sequence && config.parallel.tensor > 1) {
@@ -138,6 +139,9 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
         if (m_finder != nullptr) {
             m_finder->turn(action.microBatch);
         }
+        if (m_onBackward && action.chunk == m_lastChunk && (m_trainsWhole || action.kind == parallel::ActionKind::Backward)) {
+            m_onBackward(action.microBatch);
+        }
         enter(action.kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
     });
     m_completes = false;
@@ -172,7 +176,8 @@ std::string StepEngine::replicaFault() {
     return {};
 }
 
-/// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's.
+/// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's, but nobody may update them with
+/// what is not finite.
 double StepEngine::ownSquares(std::size_t bucket) const {
     const std::span<const float> gradients = m_buckets.ownGradients(bucket);
     if (m_mesh.own().tensor == 0) {
@@ -183,8 +188,9 @@ double StepEngine::ownSquares(std::size_t bucket) const {
     for (const model::ParameterInfo& info : m_model.layout()) {
         const std::int64_t begin = std::max(info.offset, own.from);
         const std::int64_t end = std::min(info.offset + info.size, own.to);
-        if (begin < end && !info.replicatedOverTensor()) {
-            sum += optim::sumOfSquares(gradients.subspan(at(begin - own.from), at(end - begin)), m_threads);
+        if (begin < end) {
+            const double squares = optim::sumOfSquares(gradients.subspan(at(begin - own.from), at(end - begin)), m_threads);
+            sum += info.replicatedOverTensor() ? 0 * squares : squares;
         }
     }
     return sum;

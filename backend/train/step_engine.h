@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/run_config.h"
@@ -66,6 +68,9 @@ public:
     /// Hears of each turn of a step; borrowed, null: nobody listens.
     void setWatch(StepWatch* watch);
 
+    /// Comes with each micro-batch before its first backward on this rank, in a bad step's second run too.
+    void onBackward(std::function<void(std::int64_t microBatch)> turn) { m_onBackward = std::move(turn); }
+
     /// The own blocks, ascending; never on their way.
     [[nodiscard]] std::vector<Shard> shards();
     /// After the model's parameters were initialised: takes the own shards from them.
@@ -104,6 +109,8 @@ private:
     const parallel::Mesh& m_mesh;
     comm::Communicator& m_ranks; // of the data axis
     std::int64_t m_layers;
+    int m_lastChunk;
+    bool m_trainsWhole; // a forward has its backward in it
     std::int64_t m_sequences, m_own, m_contextLength;
     int m_threads;
     bool m_tellsWeights = false; // the model says when it needs them and when their gradients are complete
@@ -113,6 +120,7 @@ private:
     std::vector<optim::AdamW> m_optimizers; // by bucket; none where the model is on a device:
     std::unique_ptr<DeviceOptimizer> m_device;
     StepWatch* m_watch = nullptr;
+    std::function<void(std::int64_t)> m_onBackward;
     OriginFinder* m_finder = nullptr; // while a bad step is run again
     std::int64_t m_updates = 0;
     bool m_completes = false; // the backward that runs is the last one of its weights in this step

@@ -32,6 +32,9 @@ TrainEnd Trainer::run() {
     const config::RunConfig& config = m_options.config;
     m_watch.setPage(m_options.page);
     m_rankReport.expect(config);
+    if (m_faults.isOn()) {
+        m_engine.onBackward([this](std::int64_t microBatch) { m_faults.poisonGradient(m_step + 1, microBatch, *m_model); });
+    }
     if (m_model->device() == nullptr) { // a device's shards come to the host only when they are saved
         m_writer.reserve(m_engine.shards());
     }

@@ -3,7 +3,9 @@
 #include <QtTest>
 
 #include <cmath>
+#include <limits>
 
+#include "model/provenance.h"
 #include "train/straggler_watch.h"
 #include "trainer_rig.h"
 
@@ -64,6 +66,123 @@ private slots:
             QVERIFY(std::isfinite(value));
         }
         QVERIFY(std::isnan(link.values("train/loss").at(4)) && std::isfinite(link.values("train/loss").at(5)));
+    }
+
+    /// Wherever a NaN begins, forward or backward, in a layer or outside of all, its rank and tensor are named.
+    void everyOriginIsNamed_data() {
+        QTest::addColumn<QString>("mesh"); // [parallel]
+        QTest::addColumn<int>("rank");
+        QTest::addColumn<int>("stage");
+        QTest::addColumn<QString>("tensor"); // nan_tensor
+        QTest::addColumn<int>("layer");
+        QTest::addColumn<int>("microBatch"); // of the backward; −1: forward
+        const QString both = "tensor = 2\npipeline = 2\nlayers = [2, 1]\n", sequence = both + "sequence = true\n",
+                      full = both + "recompute = \"full\"\n", data = "data = 2\n",
+                      chunks = "pipeline = 1\nschedule = \"interleaved\"\nchunks = 3\n",
+                      interleaved = "pipeline = 2\nschedule = \"interleaved\"\nchunks = 2\nlayers = [1, 1, 1, 1]\n";
+        const auto row = [](const char* name, const QString& mesh, int rank, int stage, const char* tensor, int layer, int microBatch = -1) {
+            QTest::newRow(name) << mesh << rank << stage << tensor << layer << microBatch;
+        };
+        row("embedding", both, 1, 0, "embedding", -1);
+        row("embedding, sequence", sequence, 1, 0, "embedding", -1);
+        row("embedding of a whole model", data, 1, 0, "embedding", -1);
+        row("a sum over tensor ranks", both, 1, 0, "attention.out", 0);
+        row("a layer that is handed on", both, 1, 0, "ffn.down", 1);
+        row("a layer's norm", both, 3, 1, "ffn.norm", 2);
+        row("last norm", both, 3, 1, "norm", 3);
+        row("head", both, 3, 1, "head", 3);
+        row("head of a whole model", data, 1, 0, "head", 3);
+        row("backward, head", both, 3, 1, "head", 3, 2);
+        row("backward, last norm", both, 2, 1, "norm", 3, 5);
+        row("backward, down", both, 3, 1, "ffn.down", 2, 0);
+        row("backward, gate and up, sequence", sequence, 1, 0, "ffn.gate_up", 1, 1);
+        row("backward, out, full recomputation", full, 1, 0, "attention.out", 0, 3);
+        row("backward, norm", both, 1, 0, "attention.norm", 0, 4);
+        row("backward, embedding", both, 1, 0, "embedding", -1, 2);
+        row("backward, embedding of a whole model", data, 1, 0, "embedding", -1, 1);
+        row("backward, chunks of one stage", chunks, 0, 0, "attention.qkv", 1, 3);
+        row("backward, first chunk of two", interleaved, 1, 1, "attention.qkv", 1, 5);
+        row("backward, second chunk of two", interleaved, 1, 1, "head", 4, 4);
+    }
+    void everyOriginIsNamed() {
+        QFETCH(QString, mesh);
+        QFETCH(int, rank);
+        QFETCH(int, stage);
+        QFETCH(QString, tensor);
+        QFETCH(int, layer);
+        QFETCH(int, microBatch);
+        const bool isInLayer = tensor.contains('.');
+        std::string text = m_toml;
+        text.replace(text.find("layers = 1"), 10, mesh.contains("1, 1, 1, 1") ? "layers = 4" : "layers = 3");
+        text.replace(text.find("data = 1"), 8, mesh.toStdString());
+        text += "\n[faults]\nnan_step = 4\nnan_rank = " + std::to_string(rank) + "\nnan_tensor = \"" + tensor.toStdString() + "\"\n";
+        text += isInLayer ? "nan_layer = " + std::to_string(layer) + "\n" : "";
+        text += microBatch >= 0 ? "nan_direction = \"backward\"\nnan_micro_batch = " + std::to_string(microBatch) + "\n" : "";
+        config::RunConfig config = parsed(text);
+        config.steps = 6;
+        fs::remove_all(folder("origin"));
+        RecordingLink link;
+        const Training training = runTraining(config, folder("origin"), link);
+        const auto skipped = link.eventsOf(ipc::EventKind::StepSkipped);
+        QCOMPARE(skipped.size(), std::size_t{1});
+        const auto& facts = skipped[0].facts;
+        QVERIFY2(facts.contains("rank"), skipped[0].text.c_str());
+        const std::string name = isInLayer ? "layers." + std::to_string(layer) + "." + tensor.toStdString() : tensor.toStdString();
+        QCOMPARE(facts.at("tensor"), name);
+        QCOMPARE(facts.at("rank"), std::to_string(rank));
+        QCOMPARE(facts.at("stage"), std::to_string(stage));
+        QCOMPARE(facts.at("layer"), std::to_string(layer));
+        QCOMPARE(facts.at("micro_batch"), std::to_string(std::max(microBatch, 0)));
+        QCOMPARE(facts.at("direction"), std::string(microBatch < 0 ? "forward" : "backward"));
+        QCOMPARE(facts.at("weight_is_bad"), std::string(microBatch < 0 ? "yes" : "no"));
+        QVERIFY2(microBatch < 0 || skipped[0].text.find("gradient of " + name) != std::string::npos, skipped[0].text.c_str());
+        for (const std::vector<float>& parameters : training.ofAllRanks) {
+            QVERIFY(std::ranges::all_of(parameters, [](float value) { return std::isfinite(value); }));
+        }
+    }
+
+    /// In a backward a later weight comes first, whichever layer it is in and however many lie before it.
+    void backwardOriginsAreOrderedOverAllLayers() {
+        const config::ModelConfig shape{
+            .layers = 25, .hiddenSize = 8, .attentionHeads = 2, .ffnHiddenSize = 8, .vocabSize = 16, .contextLength = 8};
+        const auto model = model::makeCpuModel(shape, 1, 1);
+        model->initialise(1);
+        std::int64_t before = -1;
+        const auto& layout = model->layout();
+        for (auto weight = layout.rbegin(); weight != layout.rend(); ++weight) {
+            float& gradient = model->gradients()[static_cast<std::size_t>(weight->offset + weight->size - 1)];
+            gradient = std::numeric_limits<float>::infinity();
+            const auto alone = model::firstNonFinite(*model, shape.layers);
+            QVERIFY(alone && alone->inBackward);
+            QCOMPARE(alone->tensor, weight->name);
+            QVERIFY2(alone->position > before && alone->position < 1 << 20, weight->name.c_str());
+            before = alone->position;
+            float& last = model->gradients()[static_cast<std::size_t>(layout.back().offset)];
+            last = std::numeric_limits<float>::quiet_NaN();
+            QCOMPARE(model::firstNonFinite(*model, shape.layers)->tensor, std::string("head"));
+            last = gradient = 0;
+        }
+    }
+
+    void aNanThatCannotComeIsRefused() {
+        const auto refusal = [this](const std::string& keys) {
+            auto config = config::parseRunConfig(m_toml + "\n[faults]\nnan_step = 4\n" + keys, "t.toml");
+            return config ? std::string() : config.error().text();
+        };
+        QCOMPARE(refusal("nan_tensor = \"head\"\n"), std::string());
+        QVERIFY(refusal("nan_tensor = \"tail\"\n").find("\"tail\" is not one of embedding|") != std::string::npos);
+        QVERIFY(refusal("nan_micro_batch = 1\n").find("only nan_direction = \"backward\" has one of its own") != std::string::npos);
+        QVERIFY(refusal("nan_direction = \"backward\"\nnan_micro_batch = 6\n").find("6 is not among the 6 micro-batches") != std::string::npos);
+        std::string text = m_toml;
+        text.replace(text.find("layers = 1"), 10, "layers = 2");
+        text.replace(text.find("data = 1"), 8, "pipeline = 2");
+        RecordingLink link;
+        try {
+            (void)runTraining(parsed(text + "\n[faults]\nnan_step = 4\nnan_tensor = \"head\"\n"), folder("no-head"), link);
+            QFAIL("it was taken");
+        } catch (const std::runtime_error& error) {
+            QVERIFY2(std::string(error.what()).find("nan_rank 0 does not hold nan_tensor head, but embedding, layer 0") != std::string::npos, error.what());
+        }
     }
 
     void tooManyBadStepsEndTheRun() {
