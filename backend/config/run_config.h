@@ -92,7 +92,7 @@ struct ParallelConfig {
     std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
     std::string recompute = "none";   // "none" | "selective" | "full"
     std::int64_t bucketBytes = 1 << 20; // of gradients and parameters that go over the data axis at once, in fp32
-    std::int64_t checkReplicasEvery = 0; // steps; compares norms over the tensor ranks bit for bit, stops the run where they differ; 0: never (debug builds: each step)
+    std::int64_t checkReplicasEvery = 100; // steps; compares norms over the tensor ranks bit for bit, stops the run where they differ; 0: never
     std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
     /// As written, before anybody has checked it against kMostRanks.
     [[nodiscard]] std::int64_t product() const { return std::int64_t{tensor} * pipeline * data; }

@@ -17,9 +17,9 @@ constexpr int kRecalibrations = 4;           // a machine that was busy at the s
 constexpr double kWorthSaying = 1.05;        // a higher peak than the one that was told is told again from here on
 constexpr std::int64_t kMixtureWindow = 100; // steps over which the achieved share is measured
 #ifdef NDEBUG
-constexpr std::int64_t kReplicaCheckUnasked = 0; // steps; 0: never
+constexpr bool kCheckReplicasInEachStep = false;
 #else
-constexpr std::int64_t kReplicaCheckUnasked = 1;
+constexpr bool kCheckReplicasInEachStep = true;
 #endif
 
 double msSince(Clock::time_point began) {
@@ -237,8 +237,7 @@ void Trainer::trainStep() {
 
 /// A weight that drifts apart over the tensor ranks spoils the run silently (it happened to BLOOM).
 void Trainer::checkReplicas(std::int64_t step) {
-    const std::int64_t asked = m_options.config.parallel.checkReplicasEvery;
-    const std::int64_t every = asked > 0 ? asked : kReplicaCheckUnasked;
+    const std::int64_t every = kCheckReplicasInEachStep ? 1 : m_options.config.parallel.checkReplicasEvery;
     if (every <= 0 || step % every != 0) {
         return;
     }
