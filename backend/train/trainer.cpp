@@ -263,12 +263,12 @@ void Trainer::emitStep(const StepOutcome& outcome, const StepFacts& facts) {
     m_rankReport.add(m_watch);
     if (m_rankReport.isDue(m_step)) {
         m_rankReport.gather(m_telemetry);
-    }
-    if (m_memoryReport.isDue() || m_rankReport.isDue(m_step)) {
-        emitMemory();
         if (m_gpuReport.isOn()) {
             m_gpuReport.gather(m_mesh.world(), m_telemetry);
         }
+    }
+    if (m_memoryReport.isDue() || m_rankReport.isDue(m_step)) {
+        emitMemory();
     }
     if (m_step % kSeldom == 0 || m_step == 1) {
         emitMixture();

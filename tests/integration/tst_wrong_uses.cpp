@@ -328,7 +328,7 @@ void TestWrongUses::anAutomaticResumePastADamagedCheckpoint() {
     damage(folder + saved.back());
     const Said second = m_place.run("telehelm-rank", words + QStringList{"25"});
     QVERIFY2(second.code == 0, qPrintable(second.text()));
-    QVERIFY2(second.out.contains("a1-step-00000020 is damaged (rank-00000.bin") && second.out.contains("of " + saved.at(saved.size() - 2)),
+    QVERIFY2(second.out.contains("a1-step-00000020 is damaged (") && second.out.contains(": rank-00000.bin, ") && second.out.contains("of " + saved.at(saved.size() - 2)),
              qPrintable(second.text()));
     for (const QString& checkpoint : QDir(folder).entryList({"a1-*"}, QDir::Dirs))
         damage(folder + checkpoint);
