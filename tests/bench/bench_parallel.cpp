@@ -191,6 +191,11 @@ public:
         for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
             allRan = print(mesh) && allRan;
         }
+        std::fflush(stdout);
+        std::fprintf(stderr, "\n%-34s %9s %11s %13s %14s %10s\n", "mesh", "tokens/s", "efficiency", "side by side", "bubble planned", "of sgemm");
+        for (std::size_t mesh = 0; mesh < std::size(kMeshes); ++mesh) {
+            printRow(mesh);
+        }
         return allRan ? 0 : 1;
     }
 
@@ -217,6 +222,33 @@ private:
         text += shellWord(m_program.string()) + " --config " + shellWord(config.string()) + " --offline --threads 1 --run-dir " +
                 shellWord((run / "attempt-1").string());
         return text;
+    }
+
+    /// For people; “-”: not measured, for there are more ranks than cores.
+    void printRow(std::size_t index) {
+        const Mesh& mesh = kMeshes[index];
+        const Speeds &speeds = m_speeds[index], &alone = m_speeds[0], &beside = m_sideBySide[index];
+        const auto share = [](bool isKnown, double value) {
+            std::array<char, 16> text{};
+            std::snprintf(text.data(), text.size(), "%.1f %%", 100 * value);
+            return std::string(isKnown ? text.data() : "-");
+        };
+        const std::string name = "T" + std::to_string(mesh.tensor) + " P" + std::to_string(mesh.pipeline) + " D" + std::to_string(mesh.data) +
+                                 (mesh.sequence ? ", sequence" : "") + (mesh.chunks > 1 ? ", " + std::to_string(mesh.chunks) + " chunks" : "") +
+                                 (mesh.overlap ? "" : ", one bucket");
+        if (speeds.empty()) {
+            std::fprintf(stderr, "%-34s failed: %s\n", name.c_str(), m_failures[index].c_str());
+            return;
+        }
+        const bool hasCores = mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN) && alone.size() == speeds.size();
+        const auto plan = planOf(mesh);
+        const auto config = configOf(mesh);
+        const bool hasSgemm = config && m_sgemm[index] > 0;
+        std::fprintf(stderr, "%-34s %9.0f %11s %13s %14s %10s\n", name.c_str(), medianOf(speeds, typical),
+                     share(hasCores, hasCores ? medianRatio(speeds, alone, typical) / mesh.ranks() : 0).c_str(),
+                     share(beside.size() == speeds.size(), beside.size() == speeds.size() ? medianRatio(speeds, beside, typical) : 0).c_str(),
+                     share(plan.has_value(), plan ? plan->bubbleShare : 0).c_str(),
+                     share(hasSgemm, hasSgemm ? medianOf(speeds, typical) * config->model.flopsPerToken() * 1e-9 / m_sgemm[index] : 0).c_str());
     }
 
     bool print(std::size_t index) {
