@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// telehelmd and a run of two ranks as real processes, steered through every command over gRPC; the daemon is killed once
+// telehelmd and a run on tensor 2 × pipeline 2 as real processes, steered through every command over gRPC; the daemon is killed once
 // in the middle. At the end every emitted point is stored exactly once.
 #include <QDir>
 #include <QFile>
@@ -36,7 +36,7 @@ T must(Result<T> result) {
 }
 
 constexpr const char* kConfig = R"(name = "e2e"
-description = "two ranks, a tiny model"
+description = "four ranks, a tiny model"
 steps = 1_000_000
 [model]
 layers = 2
@@ -52,13 +52,16 @@ learning_rate = 1.0e-3
 matrix_learning_rate = 1.0e-3
 [batch]
 sequences = 8
+micro_sequences = 2
 [data]
 corpus = "corpus"
 [data.mixture]
 Code = 50.0
 WebText = 50.0
 [parallel]
-data = 2
+tensor = 2
+sequence = true
+pipeline = 2
 [validation]
 every_steps = 100
 sequences_per_domain = 2
@@ -222,7 +225,7 @@ void TestEndToEnd::startsAndRuns() {
     start.author = "test";
     start.commandId = newUuid();
     const RunInfo run = must(m_client->startRun(start));
-    QCOMPARE(run.device, std::string("CPU, 2 ranks"));
+    QCOMPARE(run.device, std::string("CPU, 4 ranks"));
     QCOMPARE(must(m_client->startRun(start)).run, run.run);
     QVERIFY(becomes(AttemptState::Running));
     QVERIFY(reaches(30));
