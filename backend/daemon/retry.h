@@ -38,7 +38,7 @@ struct FailedAttempt {
     std::optional<int> exitCode;
 };
 struct Verdict {
-    std::int64_t restart = 0; // the how manieth in a row it is going to be; 0: none
+    std::int64_t restart = 0; // its number in a row; 0: none
     double delayS = 0;
     std::string text; // why not, where somebody should know; else empty
 };
@@ -61,7 +61,7 @@ struct Verdict {
 
 inline constexpr const char* kDaemonAuthor = "telehelmd"; // of the restarts that it makes by itself
 /// Facts of the event that announces one.
-inline constexpr const char* kRestartFact = "restart"; // the how manieth in a row
+inline constexpr const char* kRestartFact = "restart"; // its number in a row
 inline constexpr const char* kDelayFact = "delay_s";
 struct PendingRetry {
     std::int64_t count = 0;
