@@ -49,6 +49,19 @@ Result<void> checkContent(const fs::path& path, const FileEntry& file) {
                : fail(ErrorCode::DataLoss, file.name + " has the checksum " + hexHash(*hash) + ", not " + file.xxh3, path.string());
 }
 
+/// The manifest, where `check` has nothing to say against any of its files.
+Result<Manifest> withSoundFiles(const fs::path& path, Result<Manifest> manifest, Result<void> (*check)(const fs::path&, const FileEntry&)) {
+    if (!manifest) {
+        return manifest;
+    }
+    for (const FileEntry& file : manifest->files) {
+        if (auto sound = check(path, file); !sound) {
+            return tl::unexpected(sound.error());
+        }
+    }
+    return manifest;
+}
+
 /// The named checkpoint alone, else the attempt's own.
 Result<std::vector<fs::path>> candidates(const fs::path& folder, const std::string& named, std::uint32_t attempt) {
     std::vector<fs::path> paths;
@@ -94,29 +107,11 @@ std::vector<CheckpointName> listCheckpoints(const fs::path& folder, std::uint32_
 }
 
 Result<Manifest> looksWhole(const fs::path& path) {
-    Result<Manifest> manifest = readManifest(path);
-    if (!manifest) {
-        return manifest;
-    }
-    for (const FileEntry& file : manifest->files) {
-        if (auto sound = checkSize(path, file); !sound) {
-            return tl::unexpected(sound.error());
-        }
-    }
-    return manifest;
+    return withSoundFiles(path, readManifest(path), checkSize);
 }
 
 Result<Manifest> verifyCheckpoint(const fs::path& path) {
-    Result<Manifest> manifest = looksWhole(path);
-    if (!manifest) {
-        return manifest;
-    }
-    for (const FileEntry& file : manifest->files) {
-        if (auto sound = checkContent(path, file); !sound) {
-            return tl::unexpected(sound.error());
-        }
-    }
-    return manifest;
+    return withSoundFiles(path, looksWhole(path), checkContent);
 }
 
 Result<fs::path> publishCheckpoint(const fs::path& folder, const fs::path& growing, const Manifest& manifest) {
