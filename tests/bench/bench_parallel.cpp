@@ -224,36 +224,56 @@ private:
         return text;
     }
 
-    /// For people; “-”: not measured, for there are more ranks than cores.
-    void printRow(std::size_t index) {
+    /// What is told of a mesh; empty: not measured, for there are more ranks than cores or a job failed.
+    struct Figures {
+        double tokensPerS = 0, fastestStep = 0;
+        std::optional<double> bubblePlanned, efficiency, efficiencyFastestStep, besideTokensPerS, efficiencyBeside, sgemmEfficiency;
+    };
+    Figures figuresOf(std::size_t index) const {
         const Mesh& mesh = kMeshes[index];
         const Speeds &speeds = m_speeds[index], &alone = m_speeds[0], &beside = m_sideBySide[index];
-        const auto share = [](bool isKnown, double value) {
-            std::array<char, 16> text{};
-            std::snprintf(text.data(), text.size(), "%.1f %%", 100 * value);
-            return std::string(isKnown ? text.data() : "-");
-        };
+        Figures figures;
+        figures.tokensPerS = medianOf(speeds, typical);
+        figures.fastestStep = medianOf(speeds, fastest);
+        if (const auto plan = planOf(mesh)) {
+            figures.bubblePlanned = plan->bubbleShare;
+        }
+        if (mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN) && alone.size() == speeds.size()) {
+            figures.efficiency = medianRatio(speeds, alone, typical) / mesh.ranks();
+            figures.efficiencyFastestStep = medianRatio(speeds, alone, fastest) / mesh.ranks();
+            if (beside.size() == speeds.size()) {
+                figures.besideTokensPerS = medianOf(beside, typical);
+                figures.efficiencyBeside = medianRatio(speeds, beside, typical);
+            }
+        }
+        if (const auto config = configOf(mesh); config && m_sgemm[index] > 0) {
+            figures.sgemmEfficiency = figures.tokensPerS * config->model.flopsPerToken() * 1e-9 / m_sgemm[index];
+        }
+        return figures;
+    }
+
+    /// For people.
+    void printRow(std::size_t index) const {
+        const Mesh& mesh = kMeshes[index];
         const std::string name = "T" + std::to_string(mesh.tensor) + " P" + std::to_string(mesh.pipeline) + " D" + std::to_string(mesh.data) +
                                  (mesh.sequence ? ", sequence" : "") + (mesh.chunks > 1 ? ", " + std::to_string(mesh.chunks) + " chunks" : "") +
                                  (mesh.overlap ? "" : ", one bucket");
-        if (speeds.empty()) {
-            std::fprintf(stderr, "%-34s failed: %s\n", name.c_str(), m_failures[index].c_str());
+        if (const auto failure = m_failures.find(index); failure != m_failures.end()) {
+            std::fprintf(stderr, "%-34s failed: %s\n", name.c_str(), failure->second.c_str());
             return;
         }
-        const bool hasCores = mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN) && alone.size() == speeds.size();
-        const auto plan = planOf(mesh);
-        const auto config = configOf(mesh);
-        const bool hasSgemm = config && m_sgemm[index] > 0;
-        std::fprintf(stderr, "%-34s %9.0f %11s %13s %14s %10s\n", name.c_str(), medianOf(speeds, typical),
-                     share(hasCores, hasCores ? medianRatio(speeds, alone, typical) / mesh.ranks() : 0).c_str(),
-                     share(beside.size() == speeds.size(), beside.size() == speeds.size() ? medianRatio(speeds, beside, typical) : 0).c_str(),
-                     share(plan.has_value(), plan ? plan->bubbleShare : 0).c_str(),
-                     share(hasSgemm, hasSgemm ? medianOf(speeds, typical) * config->model.flopsPerToken() * 1e-9 / m_sgemm[index] : 0).c_str());
+        const auto share = [](const std::optional<double>& value) {
+            std::array<char, 16> text{};
+            std::snprintf(text.data(), text.size(), "%.1f %%", 100 * value.value_or(0));
+            return std::string(value ? text.data() : "-");
+        };
+        const Figures figures = figuresOf(index);
+        std::fprintf(stderr, "%-34s %9.0f %11s %13s %14s %10s\n", name.c_str(), figures.tokensPerS, share(figures.efficiency).c_str(),
+                     share(figures.efficiencyBeside).c_str(), share(figures.bubblePlanned).c_str(), share(figures.sgemmEfficiency).c_str());
     }
 
-    bool print(std::size_t index) {
+    bool print(std::size_t index) const {
         const Mesh& mesh = kMeshes[index];
-        const Speeds& speeds = m_speeds[index];
         std::printf(
             R"({"bench":"parallel","tensor":%d,"pipeline":%d,"data":%d,"ranks":%d,"sequence":%s,"schedule":"%s","chunks":%d,"overlap":%s)",
             mesh.tensor, mesh.pipeline, mesh.data, mesh.ranks(), mesh.sequence ? "true" : "false",
@@ -264,28 +284,23 @@ private:
                         escaped(failure->second).c_str());
             return false;
         }
-        const double tokensPerS = medianOf(speeds, typical);
-        std::printf(R"(,"tokens_per_s":%.0f,"fastest_step_tokens_per_s":%.0f)", tokensPerS, medianOf(speeds, fastest));
-        const auto plan = planOf(mesh);
-        if (plan) {
-            std::printf(R"(,"bubble_planned":%.4f)", plan->bubbleShare);
+        const Figures figures = figuresOf(index);
+        std::printf(R"(,"tokens_per_s":%.0f,"fastest_step_tokens_per_s":%.0f)", figures.tokensPerS, figures.fastestStep);
+        if (figures.bubblePlanned) {
+            std::printf(R"(,"bubble_planned":%.4f)", *figures.bubblePlanned);
         }
-        const Speeds &alone = m_speeds[0], &beside = m_sideBySide[index];
-        if (mesh.ranks() > 1 && mesh.ranks() <= sysconf(_SC_NPROCESSORS_ONLN) && alone.size() == speeds.size()) {
-            const double efficiency = medianRatio(speeds, alone, typical) / mesh.ranks();
-            std::printf(R"(,"efficiency":%.4f,"efficiency_fastest_step":%.4f)", efficiency,
-                        medianRatio(speeds, alone, fastest) / mesh.ranks());
-            if (beside.size() == speeds.size()) {
-                std::printf(R"(,"side_by_side_tokens_per_s":%.0f,"efficiency_side_by_side":%.4f)", medianOf(beside, typical),
-                            medianRatio(speeds, beside, typical));
-            }
-            if (mesh.pipeline > 1 && mesh.pipeline == mesh.ranks()) {
-                std::printf(R"(,"idle_measured":%.4f)", 1 - efficiency);
-            }
+        if (figures.efficiency) {
+            std::printf(R"(,"efficiency":%.4f,"efficiency_fastest_step":%.4f)", *figures.efficiency, *figures.efficiencyFastestStep);
         }
-        if (const auto config = configOf(mesh); config && m_sgemm[index] > 0) {
-            std::printf(R"(,"sgemm_same_shapes_gflops":%.1f,"sgemm_efficiency":%.4f)", m_sgemm[index],
-                        tokensPerS * config->model.flopsPerToken() * 1e-9 / m_sgemm[index]);
+        if (figures.efficiencyBeside) {
+            std::printf(R"(,"side_by_side_tokens_per_s":%.0f,"efficiency_side_by_side":%.4f)", *figures.besideTokensPerS,
+                        *figures.efficiencyBeside);
+        }
+        if (figures.efficiency && mesh.pipeline == mesh.ranks()) {
+            std::printf(R"(,"idle_measured":%.4f)", 1 - *figures.efficiency);
+        }
+        if (figures.sgemmEfficiency) {
+            std::printf(R"(,"sgemm_same_shapes_gflops":%.1f,"sgemm_efficiency":%.4f)", m_sgemm[index], *figures.sgemmEfficiency);
         }
         std::printf("}\n");
         return true;
