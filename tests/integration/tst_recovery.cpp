@@ -220,7 +220,7 @@ void TestRecovery::aDeathIsMended() {
     QVERIFY(ends(run, 2, AttemptState::Finished));
     const RunInfo info = must(m_daemon->getRun(run));
     QVERIFY(info.attempts[0].state == AttemptState::Failed);
-    QVERIFY(info.attempts[1].forkStep <= death.step && info.attempts[1].forkStep % 10 == 0);
+    QVERIFY(info.attempts[1].forkStep <= death.step); // a save that is still busy puts the next one off
     QCOMPARE(info.attempts[1].parent, info.attempts[1].forkStep > 0 ? 1u : 0u); // saves happen beside the training
     QVERIFY(death.step > 10 || info.attempts[1].forkStep == 0);
     const auto failures = events(run, EventKind::RankFailed);
@@ -247,8 +247,9 @@ void TestRecovery::startWaitingOnes() {
     start("hang-comm_pipeline", hang("comm_pipeline", 2), kBoth);
     // Each attempt makes more than reset_steps steps, but none that was not made before.
     start("doomed", "[faults]\nattempt = 0\nslow_ms = 20\ndie_step = 18\ndie_rank = 1\ndie_phase = \"reduce\"\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 2\nreset_steps = 6\n");
-    start("deadly", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 21\ndie_phase = \"optimizer\"\n[restart_policy]\nbackoff_s = 0.2\nmax_retries = 3\n");
-    start("deadly-later", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 21\ndie_step = 23\ndie_rank = 1\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 3\n");
+    // Slow enough for each save to be over before the next one is due.
+    start("deadly", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 11\ndie_step = 21\ndie_phase = \"optimizer\"\n[restart_policy]\nbackoff_s = 0.2\nmax_retries = 3\n");
+    start("deadly-later", "[faults]\nattempt = 0\nslow_ms = 500\nslow_from = 11\ndie_step = 23\ndie_rank = 1\n[restart_policy]\nbackoff_s = 0.1\nmax_retries = 3\n");
 }
 
 void TestRecovery::aHangIsKilledAndMended_data() {
