@@ -6,23 +6,13 @@
 namespace telehelm::store {
 
 void putVarint(std::string& out, std::uint64_t value) {
-    if (value < 0x80) { // by far the most
-        out.push_back(static_cast<char>(value));
-        return;
-    }
-    char bytes[10];
-    std::size_t count = 0;
-    for (; value >= 0x80; value >>= 7)
-        bytes[count++] = static_cast<char>(value | 0x80);
-    bytes[count++] = static_cast<char>(value);
-    out.append(bytes, count);
+    char bytes[kMaxVarintBytes];
+    out.append(bytes, putVarint(bytes, value));
 }
 
 void putFixed64(std::string& out, std::uint64_t value) {
     char bytes[8];
-    for (int i = 0; i < 8; ++i)
-        bytes[i] = static_cast<char>(value >> (8 * i));
-    out.append(bytes, sizeof bytes);
+    out.append(bytes, putFixed64(bytes, value));
 }
 
 void putPlanes(std::string& out, std::span<const std::uint64_t> values) {

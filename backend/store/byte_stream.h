@@ -20,8 +20,21 @@ class DamagedBlob : public std::runtime_error {
 }
 [[nodiscard]] constexpr std::uint64_t unzigzag(std::uint64_t v) { return (v >> 1) ^ (~(v & 1) + 1); }
 
-void putVarint(std::string& out, std::uint64_t value);      // LEB128
-void putFixed64(std::string& out, std::uint64_t value);     // little endian
+constexpr std::size_t kMaxVarintBytes = 10;
+/// At `to`, which must have room for it; both return where the next byte goes.
+inline char* putVarint(char* to, std::uint64_t value) { // LEB128
+    for (; value >= 0x80; value >>= 7)
+        *to++ = static_cast<char>(value | 0x80);
+    *to++ = static_cast<char>(value);
+    return to;
+}
+inline char* putFixed64(char* to, std::uint64_t value) { // little endian
+    for (int shift = 0; shift < 64; shift += 8)
+        *to++ = static_cast<char>(value >> shift);
+    return to;
+}
+void putVarint(std::string& out, std::uint64_t value);
+void putFixed64(std::string& out, std::uint64_t value);
 /// Eight planes of bytes, lowest first: bytes that change little stand side by side.
 void putPlanes(std::string& out, std::span<const std::uint64_t> values);
 

@@ -196,26 +196,29 @@ std::vector<Bucket> decodeBuckets(std::string_view blob, int level) {
     return buckets;
 }
 
-LogWriter::LogWriter() {
-    m_bytes.push_back(static_cast<char>(kLogVersion));
-    m_bytes.push_back(static_cast<char>(kKindLog));
-}
+LogWriter::LogWriter() : m_bytes{static_cast<char>(kLogVersion), static_cast<char>(kKindLog)}, m_size(m_bytes.size()) {}
 
 const std::string& LogWriter::finish() {
+    m_bytes.resize(m_size);
     putFixed64(m_bytes, checksum(m_bytes));
     return m_bytes;
 }
 
 void LogWriter::add(std::int64_t series, std::uint64_t at, std::span<const Point> points) {
-    putVarint(m_bytes, bits(series));
-    putVarint(m_bytes, at);
-    putVarint(m_bytes, points.size());
+    const std::size_t most = m_size + (3 + 3 * points.size()) * kMaxVarintBytes + points.size() * 8 + sizeof(std::uint64_t);
+    if (m_bytes.size() < most)
+        m_bytes.resize(std::max(most, 2 * m_bytes.size()));
+    char* to = m_bytes.data() + m_size;
+    to = putVarint(to, bits(series));
+    to = putVarint(to, at);
+    to = putVarint(to, points.size());
     for (const Point& point : points) {
         for (auto member : kPointIntegers)
-            putVarint(m_bytes, zigzag(bits(point.*member) - bits(m_previous.*member)));
-        putFixed64(m_bytes, bits(point.value));
+            to = putVarint(to, zigzag(bits(point.*member) - bits(m_previous.*member)));
+        to = putFixed64(to, bits(point.value));
         m_previous = point;
     }
+    m_size = static_cast<std::size_t>(to - m_bytes.data());
 }
 
 std::vector<LoggedBlock> decodeLog(std::string_view blob) {

@@ -43,7 +43,8 @@ public:
     [[nodiscard]] const std::string& finish(); // with the checksum; nothing may be added any more
 
 private:
-    std::string m_bytes;
+    std::string m_bytes;      // with room behind its end
+    std::size_t m_size = 0;   // where that is
     ipc::Point m_previous;
 };
 [[nodiscard]] std::vector<LoggedBlock> decodeLog(std::string_view blob); // throws DamagedBlob

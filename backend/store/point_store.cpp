@@ -2,26 +2,36 @@
 #include "store/point_store.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "store/byte_stream.h"
 #include "store/series_reader.h"
 #include "store/series_rows.h"
+#include "store/side_by_side.h"
 
 namespace telehelm::store {
 namespace {
 
-// The log is folded into one row per series when it holds as many points as lie open, so that every point is written
-// about twice before it reaches its chunk, but within these bounds: for it is in memory too.
+// The log is folded into one row per series when it holds a chunk's points for each, so that a point is written once
+// or twice before it reaches its chunk, but within these bounds: for it is in memory too.
 constexpr std::uint64_t kFewestLogPoints = 1 << 18, kMostLogPoints = 1 << 20;
 constexpr std::size_t kKeptBytes = 40 << 20;    // of one attempt after a fold
 constexpr std::size_t kAllBytes = 96 << 20;     // of all attempts; the newest one is folded when it alone exceeds it
 constexpr std::size_t kSeriesBytes = 400;       // a state with its name and its places in containers, without points
+constexpr std::size_t kEncodedAtOnce = 256;     // series whose chunks wait for the database: some 4 MB
 
 std::size_t bytesOf(const SeriesState& state) {
     std::size_t bytes = kSeriesBytes + state.open.capacity() * sizeof(ipc::Point);
     for (const SeriesState::Level& level : state.levels)
         bytes += sizeof level + level.open.capacity() * sizeof(ipc::Bucket);
     return bytes;
+}
+
+/// handle(part of `states`) for parts that may be encoded side by side.
+template <typename Handle>
+void inParts(std::span<SeriesState* const> states, const Handle& handle) {
+    for (std::size_t from = 0; from < states.size(); from += kEncodedAtOnce)
+        handle(states.subspan(from, std::min(kEncodedAtOnce, states.size() - from)));
 }
 
 void writeChunks(Database& db, const std::vector<ChunkOut>& chunks) {
@@ -110,36 +120,45 @@ void PointStore::append(Database& db, std::int64_t attemptId, const std::vector<
         if (block.points.empty())
             continue;
         SeriesState& state = seriesOf(db, attemptId, here, block.name);
+        const bool wasFull = state.canCut(); // by an earlier block of this batch
         log.add(state.id, state.points, block.points);
         state.append(block.points);
         added += block.points.size();
-        if (state.canCut())
+        if (!wasFull && state.canCut())
             full.push_back(&state);
     }
     if (added == 0)
         return;
     here.bytes += added * sizeof(ipc::Point);
     db.run("INSERT INTO tail_log(attempt_id, points, body) VALUES(?,?,?)", attemptId, added, Blob{log.finish()});
-    for (SeriesState* state : full) {
-        const std::size_t before = bytesOf(*state);
-        cut(db, *state); // what it reads for this stays in memory
-        here.bytes = std::max(here.bytes + bytesOf(*state), before) - before;
-        here.mustFold = here.mustFold || state->tailLost > 0; // its indices have moved
-    }
+    inParts(full, [&](std::span<SeriesState* const> part) {
+        const auto bytes = [&] {
+            return std::accumulate(part.begin(), part.end(), std::size_t{0}, [](std::size_t sum, const SeriesState* s) { return sum + bytesOf(*s); });
+        };
+        const std::size_t before = bytes();
+        cut(db, part); // what it reads for this stays in memory
+        here.bytes = std::max(here.bytes + bytes(), before) - before;
+        here.mustFold = here.mustFold || std::ranges::any_of(part, [](const SeriesState* s) { return s->tailLost > 0; }); // its indices have moved
+    });
     here.loggedPoints += added;
     if (here.mustFold || here.bytes > kAllBytes ||
-        here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk / 2, kFewestLogPoints, kMostLogPoints))
+        here.loggedPoints >= std::clamp<std::uint64_t>(here.series.size() * kPointsPerChunk, kFewestLogPoints, kMostLogPoints))
         fold(db, attemptId);
 }
 
-void PointStore::cut(Database& db, SeriesState& state) {
-    makeWhole(db, state);
-    if (!state.canCut())
-        return;
-    restoreLevels(db, state);
-    std::vector<ChunkOut> chunks;
-    state.cut(chunks);
-    writeChunks(db, chunks);
+void PointStore::cut(Database& db, std::span<SeriesState* const> states) {
+    std::vector<SeriesState*> ready;
+    for (SeriesState* state : states) {
+        makeWhole(db, *state);
+        if (!state->canCut())
+            continue;
+        restoreLevels(db, *state);
+        ready.push_back(state);
+    }
+    std::vector<std::vector<ChunkOut>> chunks(ready.size());
+    sideBySide(ready.size(), [&](std::size_t i) { ready[i]->cut(chunks[i]); });
+    for (const std::vector<ChunkOut>& ofOne : chunks)
+        writeChunks(db, ofOne);
 }
 
 // Puts what the last fold left open before what has come since.
@@ -184,19 +203,28 @@ void PointStore::restoreLevels(Database& db, SeriesState& state) {
     state.hasLevels = true;
 }
 
-void PointStore::foldSeries(Database& db, std::int64_t attemptId, SeriesState& state) {
-    makeWhole(db, state);
+void PointStore::foldSeries(Database& db, std::int64_t attemptId, std::span<SeriesState* const> states) {
+    for (SeriesState* state : states)
+        makeWhole(db, *state);
+    std::vector<std::string> bodies(states.size());
+    sideBySide(states.size(), [&](std::size_t i) {
+        if (!states[i]->open.empty())
+            bodies[i] = encodePoints(states[i]->open);
+    });
+    for (std::size_t i = 0; i < states.size(); ++i)
+        writeFolded(db, attemptId, *states[i], bodies[i]);
+}
+
+void PointStore::writeFolded(Database& db, std::int64_t attemptId, SeriesState& state, const std::string& body) {
     if (state.tailLost > 0)
         db.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text, body) "
                "SELECT 'tail', ?, ?, 0, ?, ?, ?, 'open points that could not be read', (SELECT body FROM tail_open WHERE series=?)",
                attemptId, state.id, state.openFrom, state.tailLost, ipc::nowUs(), state.id);
     if (state.open.empty())
         db.run("DELETE FROM tail_open WHERE series=?", state.id);
-    else {
-        const std::string body = encodePoints(state.open);
+    else
         db.run("INSERT OR REPLACE INTO tail_open(series, attempt_id, from_point, body) VALUES(?,?,?,?)", state.id, attemptId, state.openFrom,
                Blob{body});
-    }
     updateSeries(db, state);
     state.isDirty = false;
     state.tailLost = 0;
@@ -209,8 +237,7 @@ void PointStore::fold(Database& db, std::int64_t attemptId) {
         if (state->isDirty)
             dirty.push_back(state.get());
     std::sort(dirty.begin(), dirty.end(), [](const SeriesState* a, const SeriesState* b) { return a->id < b->id; });
-    for (SeriesState* state : dirty)
-        foldSeries(db, attemptId, *state);
+    inParts(dirty, [&](std::span<SeriesState* const> part) { foldSeries(db, attemptId, part); });
     for (const std::int64_t row : here.badRows)
         db.run("INSERT INTO damaged(kind, attempt_id, series, level, idx, points, noted_us, text, body) "
                "SELECT 'log', attempt_id, 0, 0, id, points, ?, points || ' points that could not be read', body FROM tail_log WHERE id=?",

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -57,8 +58,9 @@ private:
     static void takeLog(Database& db, std::int64_t attemptId, Attempt& loaded);
     static void makeWhole(Database& db, SeriesState& state);
     static void restoreLevels(Database& db, SeriesState& state);
-    static void cut(Database& db, SeriesState& state);
-    static void foldSeries(Database& db, std::int64_t attemptId, SeriesState& state);
+    static void cut(Database& db, std::span<SeriesState* const> states);
+    static void foldSeries(Database& db, std::int64_t attemptId, std::span<SeriesState* const> states);
+    static void writeFolded(Database& db, std::int64_t attemptId, SeriesState& state, const std::string& body);
     static void letGo(Attempt& attempt);
 
     std::shared_mutex m_mutex;

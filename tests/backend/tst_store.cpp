@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include <csignal>
@@ -13,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/check.h"
 #include "store/ema.h"
 #include "store_rig.h"
 
@@ -32,6 +34,7 @@ private slots:
     void effectiveCurveFollowsLineage();
     void duplicatesAndGaps();
     void manySeriesThroughTheLog();
+    void oneBatchFillsManySeriesTwice();
     void outcomesSettleCommandsOnce();
     void recordsComeBack();
     void killedWriterLosesNothingCommitted();
@@ -276,6 +279,35 @@ void TestStore::duplicatesAndGaps() {
     QCOMPARE(must(store->attempt(key))->lastSequence, std::uint64_t{6});
     std::vector<TelemetryBatch> foreign = {batchOf({"other", 1}, 1, {})};
     QVERIFY(must(store->ingest(foreign)).front().refused.has_value());
+}
+
+// Chunks of many series are encoded side by side, and a batch may name a series in several blocks.
+void TestStore::oneBatchFillsManySeriesTwice() {
+    QTemporaryDir dir;
+    const AttemptKey key{"r", 1};
+    auto store = openStore(dir);
+    addAttempt(*store, key);
+    std::vector<std::vector<Point>> want;
+    for (unsigned s = 0; s < 40; ++s)
+        want.push_back(randomPoints(2600 + 30 * s, s));
+    std::vector<SeriesBlock> blocks;
+    for (std::size_t part = 0; part < 3; ++part)
+        for (std::size_t s = 0; s < want.size(); ++s) {
+            const auto at = [&](std::size_t third) { return want[s].begin() + static_cast<std::ptrdiff_t>(want[s].size() * third / 3); };
+            blocks.push_back({"s" + std::to_string(s), {at(part), at(part + 1)}});
+        }
+    std::vector<TelemetryBatch> batches = {batchOf(key, 1, std::move(blocks))};
+    must(store->ingest(batches));
+    for (std::size_t s = 0; s < want.size(); ++s)
+        for (const std::uint32_t buckets : {0u, 40u}) {
+            compareAll(query(*store, ask(key, "s" + std::to_string(s), buckets)).at(0), want[s], buckets);
+            if (QTest::currentTestFailed())
+                return;
+        }
+    store.reset();
+    const auto report = must(store::checkStore(dir.filePath("store.db").toStdString(), {}));
+    QCOMPARE(report.damages, std::uint64_t{0});
+    QCOMPARE(report.points, std::accumulate(want.begin(), want.end(), std::uint64_t{0}, [](std::uint64_t sum, const auto& points) { return sum + points.size(); }));
 }
 
 void TestStore::manySeriesThroughTheLog() {
