@@ -153,6 +153,17 @@ std::vector<Point> decodePoints(std::string_view blob) {
     return points;
 }
 
+std::vector<double> decodeValues(std::string_view blob) {
+    ByteReader head(blob);
+    const std::size_t items = openFrame(head, kKindPoints, kVersion).items;
+    const std::string columns = decompress(head.rest(), items * 32);
+    ByteReader in(std::string_view(columns).substr(items * 24)); // behind the axes
+    std::vector<double> values(items);
+    std::vector<std::uint64_t> scratch(items);
+    getReals(in, std::span(values), [](double& value, double v) { value = v; }, scratch);
+    return values;
+}
+
 std::string encodeBuckets(std::span<const Bucket> buckets, int level) {
     std::string columns;
     std::vector<std::uint64_t> scratch(buckets.size());

@@ -23,6 +23,7 @@ inline constexpr int kMaxLevel = 12;
 
 [[nodiscard]] std::string encodePoints(std::span<const ipc::Point> points);
 [[nodiscard]] std::vector<ipc::Point> decodePoints(std::string_view blob); // throws DamagedBlob
+[[nodiscard]] std::vector<double> decodeValues(std::string_view blob);     // of the same BLOB, without the axes; throws DamagedBlob
 
 /// Full buckets of a level: count = 16^level, or less where points were lost (0: all of them); `smoothed` is not stored.
 [[nodiscard]] std::string encodeBuckets(std::span<const ipc::Bucket> buckets, int level);

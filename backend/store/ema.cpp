@@ -22,10 +22,10 @@ void collect(SeriesReader& reader, double weight, ipc::EmaState state, std::uint
     };
     noteUpTo(at);
     if (next < indices.size())
-        reader.readPoints(at, indices.back(), [&](std::uint64_t from, std::span<const ipc::Point> points) {
+        reader.readValues(at, indices.back(), [&](std::uint64_t from, std::span<const double> values) {
             noteUpTo(from);
-            for (const ipc::Point& point : points) {
-                advance(state, weight, point.value);
+            for (const double value : values) {
+                advance(state, weight, value);
                 noteUpTo(++from);
             }
         });
@@ -107,10 +107,10 @@ void EmaCache::extend(Curve& curve, SeriesReader& reader, double weight) {
             curve.stride *= 2;
         }
     };
-    reader.readPoints(start, end, [&](std::uint64_t from, std::span<const ipc::Point> points) {
+    reader.readValues(start, end, [&](std::uint64_t from, std::span<const double> values) {
         keepUpTo(from);
-        for (const ipc::Point& point : points) {
-            advance(state, weight, point.value);
+        for (const double value : values) {
+            advance(state, weight, value);
             keepUpTo(++from);
         }
     });

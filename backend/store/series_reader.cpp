@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "store/byte_stream.h"
+#include "store/side_by_side.h"
 
 namespace telehelm::store {
 namespace {
@@ -16,6 +17,7 @@ using ipc::Bucket;
 using ipc::Point;
 
 constexpr std::uint64_t kTail = ~std::uint64_t{0}; // in place of a raw chunk's index
+constexpr std::uint64_t kDecodedAtOnce = 128;      // raw chunks whose values are decoded side by side: some 3 MB
 
 std::size_t slot(Axis axis) { return axis == Axis::Step ? 0 : axis == Axis::Tokens ? 1 : 2; }
 
@@ -87,6 +89,33 @@ std::optional<std::vector<Point>> SeriesReader::pointChunk(std::uint64_t index) 
     }
 }
 
+std::vector<std::vector<double>> SeriesReader::valueChunks(std::uint64_t first, std::uint64_t count) {
+    std::vector<std::string> bodies(count), damages(count);
+    for (std::uint64_t i = 0; i < count; ++i)
+        try {
+            bodies[i] = chunk(0, first + i);
+        } catch (const DamagedBlob& damage) {
+            damages[i] = damage.what();
+        }
+    std::vector<std::vector<double>> values(count);
+    sideBySide(count, [&](std::size_t i) {
+        if (!damages[i].empty())
+            return;
+        try {
+            values[i] = decodeValues(bodies[i]);
+            if (values[i].size() != kPointsPerChunk)
+                throw DamagedBlob("wrong length");
+        } catch (const DamagedBlob& damage) {
+            values[i].clear();
+            damages[i] = damage.what();
+        }
+    });
+    for (std::uint64_t i = 0; i < count; ++i)
+        if (!damages[i].empty())
+            note(first + i, damages[i]);
+    return values;
+}
+
 void SeriesReader::note(std::uint64_t index, const std::string& what) {
     if (!m_noted.insert(index).second)
         return;
@@ -134,6 +163,26 @@ void SeriesReader::readPoints(std::uint64_t from, std::uint64_t to, const Take& 
     }
     if (from < to)
         take(from, std::span(m_view.open).subspan(from - m_view.openFrom, to - from));
+}
+
+void SeriesReader::readValues(std::uint64_t from, std::uint64_t to, const TakeValues& take) {
+    const std::uint64_t stored = std::min(to, m_rawChunks * kPointsPerChunk);
+    while (from < stored) {
+        const std::uint64_t first = from / kPointsPerChunk;
+        const std::uint64_t end = std::min(first + kDecodedAtOnce, (stored + kPointsPerChunk - 1) / kPointsPerChunk);
+        for (const std::vector<double>& values : valueChunks(first, end - first)) {
+            const std::uint64_t start = from / kPointsPerChunk * kPointsPerChunk, stop = std::min(stored, start + kPointsPerChunk);
+            if (!values.empty())
+                take(from, std::span(values).subspan(from - start, stop - from));
+            from = stop;
+        }
+    }
+    std::vector<double> values;
+    readPoints(from, to, [&](std::uint64_t at, std::span<const Point> points) { // the open end
+        values.resize(points.size());
+        std::ranges::transform(points, values.begin(), &Point::value);
+        take(at, values);
+    });
 }
 
 std::vector<Bucket> SeriesReader::fullBuckets(int level, std::uint64_t from, std::uint64_t to) {

@@ -35,6 +35,9 @@ public:
     using Take = std::function<void(std::uint64_t, std::span<const ipc::Point>)>;
     using Hole = std::function<void(std::uint64_t, std::uint64_t)>;
     void readPoints(std::uint64_t from, std::uint64_t to, const Take& take, const Hole& hole = {});
+    /// The same for the values alone, which many chunks give quicker.
+    using TakeValues = std::function<void(std::uint64_t, std::span<const double>)>;
+    void readValues(std::uint64_t from, std::uint64_t to, const TakeValues& take);
     /// Buckets [from, to) of a level, full ones; `to` may not pass size() / 16^level. count 0: its points are lost.
     [[nodiscard]] std::vector<ipc::Bucket> fullBuckets(int level, std::uint64_t from, std::uint64_t to);
     /// All points [from, to) as one bucket; reads as little as the pyramid allows.
@@ -52,6 +55,7 @@ private:
     void fetchTail();
     [[nodiscard]] std::string chunk(int level, std::uint64_t index); // throws DamagedBlob
     [[nodiscard]] std::optional<std::vector<ipc::Point>> pointChunk(std::uint64_t index);
+    [[nodiscard]] std::vector<std::vector<double>> valueChunks(std::uint64_t first, std::uint64_t count); // empty ones are lost
     void note(std::uint64_t index, const std::string& what);
     void readStored(int level, std::uint64_t from, std::uint64_t to, std::span<ipc::Bucket> out);
     void makeFromBelow(int level, std::uint64_t from, std::span<ipc::Bucket> out);
