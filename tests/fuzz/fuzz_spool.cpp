@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The spool file and the outbox over it: whatever lies in the file, it is taken or put aside, and what is added afterwards is not lost.
 // Input: a byte for the head, a byte for the number of orders, the orders, then the file.
+#include <algorithm>
 #include <fstream>
-#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "convert/convert.h"
 #include "fuzz_support.h"
@@ -63,44 +66,155 @@ void readAndAppend(const std::filesystem::path& file) {
     fuzz::require(again.read(again.found().back()).value_or("") == "the last", "a spool gives back what it took");
 }
 
-// Batches of this process, by what they say: none may vanish before an ack covers it.
+// What an outbox holds, batch by batch: its number and what it says.
+struct Held {
+    std::uint64_t sequence = 0;
+    std::string text;
+    std::size_t points = 0;
+    bool own = false;
+    bool operator==(const Held& other) const { return sequence == other.sequence && text == other.text; }
+};
+
+// The name that Rig gave a batch, or the bytes of what is none of its batches with this number.
+std::string textOf(std::uint64_t sequence, const std::string& payload) {
+    v1::TelemetryBatch wire;
+    const bool isOurs = wire.ParseFromString(payload) && wire.sequence() == sequence && wire.series_size() == 1 && wire.series(0).name().starts_with("batch ");
+    return isOurs ? wire.series(0).name() : payload;
+}
+
+// The outbox beside a list that does what outbox.h promises; after every order they hold the same.
+class Rig {
+public:
+    explicit Rig(std::filesystem::path file) : m_file(std::move(file)) {}
+
+    bool open() {
+        Spool spool;
+        if (!spool.open(m_file, kKey))
+            return false;
+        m_acked = spool.acked();
+        for (const SpoolRecord& record : spool.found()) {
+            if (record.sequence > kLargest)
+                return false; // no process counts so far
+            if (record.sequence <= m_acked)
+                continue;
+            if (!m_held.empty() && m_held.back().sequence == record.sequence)
+                m_held.pop_back();
+            m_held.push_back({record.sequence, textOf(record.sequence, *spool.read(record)), record.points, false});
+        }
+        m_next = (m_held.empty() ? m_acked : m_held.back().sequence) + 1;
+        m_outbox = std::make_unique<TrainerOutbox>();
+        return m_outbox->open(m_file, kKey, kMemoryPoints).has_value();
+    }
+
+    void add(std::size_t points) {
+        TelemetryBatch batch;
+        batch.key = kKey;
+        batch.series = {{"batch " + std::to_string(++m_added), std::vector<Point>(points)}};
+        m_held.push_back({m_next++, batch.series.front().name, points, true});
+        m_outbox->add(std::move(batch));
+    }
+    void send() {
+        const auto next = m_outbox->next();
+        fuzz::require(next.has_value(), "what is pending can be read");
+        fuzz::require(next->has_value() == (m_sent < m_held.size()), "what was not sent is next");
+        if (*next) {
+            m_outbox->sent();
+            ++m_sent;
+        }
+    }
+    void spill() { fuzz::require(m_outbox->spill(TrainerOutbox::Clock::duration::zero()).has_value(), "a spool takes more"); }
+    void rewind() {
+        m_outbox->rewind();
+        m_sent = 0;
+    }
+    void ack(std::uint64_t sequence) {
+        sequence = std::min(sequence, m_next - 1);
+        fuzz::require(m_outbox->ack(sequence) == settle(sequence), "an ack settles what it covers");
+    }
+    void welcome(std::uint64_t lastStored) {
+        m_sent = 0;
+        if (m_isWelcome) // only an earlier process can have sent what this one did not
+            lastStored = std::min(lastStored, m_next - 1);
+        const auto own = std::ranges::find(m_held, true, &Held::own);
+        if (!std::exchange(m_isWelcome, true) && lastStored >= (own == m_held.end() ? m_next : own->sequence)) {
+            m_next = lastStored + 1;
+            for (auto held = own; held != m_held.end(); ++held)
+                held->sequence = m_next++;
+        }
+        fuzz::require(m_outbox->welcome(lastStored) == settle(lastStored), "a welcome settles what the daemon has");
+    }
+    // The process ends with everything in the spool, the next one finds it and is told what the daemon has.
+    void reopen() {
+        spill();
+        m_outbox.reset();
+        std::vector<Held> before = std::exchange(m_held, {});
+        const std::uint64_t stored = std::exchange(m_acked, 0);
+        fuzz::require(open(), "a spool that was written can be opened");
+        m_isWelcome = false;
+        welcome(stored);
+        fuzz::require(m_held == before, "what was not acked outlives the process");
+    }
+    void compare() {
+        const std::size_t sent = m_sent;
+        fuzz::require(m_outbox->inFlight() == sent, "what was sent is in flight until an ack covers it");
+        fuzz::require(m_outbox->empty() == m_held.empty(), "empty is empty");
+        fuzz::require(m_outbox->firstUnacked() == (m_held.empty() ? m_next : m_held.front().sequence), "the first unacked one is known");
+        m_outbox->rewind();
+        for (const Held& held : m_held) {
+            const auto next = m_outbox->next();
+            fuzz::require(next && *next, "no batch vanishes before an ack covers it");
+            fuzz::require(textOf(held.sequence, (*next)->payload) == held.text, "a batch keeps what it says, under its number");
+            m_outbox->sent();
+        }
+        const auto end = m_outbox->next();
+        fuzz::require(end && !*end, "no batch comes twice");
+        for (rewind(); m_sent < sent;)
+            send();
+    }
+    [[nodiscard]] std::uint64_t middle() const { return m_held.empty() ? m_next : m_held[m_held.size() / 2].sequence; }
+    [[nodiscard]] std::uint64_t before() const { return m_outbox->firstUnacked() - 1; }
+
+private:
+    static constexpr std::size_t kMemoryPoints = 40;
+    static constexpr std::uint64_t kLargest = 1ULL << 60;
+
+    std::size_t settle(std::uint64_t sequence) {
+        std::size_t points = 0;
+        while (!m_held.empty() && m_held.front().sequence <= sequence) {
+            points += m_held.front().points;
+            m_acked = m_held.front().sequence;
+            m_held.erase(m_held.begin());
+            m_sent -= std::min<std::size_t>(m_sent, 1);
+        }
+        m_acked = std::max(m_acked, std::min(sequence, m_next - 1));
+        return points;
+    }
+
+    const std::filesystem::path m_file;
+    std::unique_ptr<TrainerOutbox> m_outbox;
+    std::vector<Held> m_held;
+    std::uint64_t m_next = 1, m_acked = 0;
+    std::size_t m_added = 0, m_sent = 0;
+    bool m_isWelcome = false;
+};
+
 void live(const std::filesystem::path& file, const std::string& orders) {
-    TrainerOutbox outbox;
-    if (!outbox.open(file, kKey, 40))
+    Rig rig(file);
+    if (!rig.open())
         return;
-    std::size_t own = 0, pending = 0;
     for (const char order : orders) {
-        switch (static_cast<unsigned char>(order) % 6) {
-        case 0: {
-            TelemetryBatch batch;
-            batch.key = kKey;
-            batch.series = {{"x", std::vector<Point>(static_cast<std::size_t>(order & 31))}};
-            outbox.add(std::move(batch));
-            ++own;
-            break;
+        const auto argument = static_cast<std::size_t>(static_cast<unsigned char>(order) >> 3);
+        switch (static_cast<unsigned char>(order) % 8) {
+        case 0: case 1: rig.add(argument); break;
+        case 2: rig.send(); break;
+        case 3: rig.rewind(); break;
+        case 4: rig.spill(); break;
+        case 5: rig.welcome(argument % 2 == 0 ? rig.before() + argument / 2 : rig.middle()); break;
+        case 6: rig.ack(argument % 2 == 0 ? rig.before() + argument / 8 : rig.middle()); break;
+        default: rig.reopen(); break;
         }
-        case 1:
-            if (auto next = outbox.next(); next && *next)
-                outbox.sent();
-            break;
-        case 2: outbox.rewind(); break;
-        case 3: (void)outbox.spill(TrainerOutbox::Clock::duration::zero()); break;
-        case 4: (void)outbox.welcome(outbox.firstUnacked() - 1 + (static_cast<unsigned char>(order) >> 6)); break;
-        default: (void)outbox.ack(outbox.firstUnacked() - 1); break;
-        }
-        fuzz::require(outbox.inFlight() == 0 || !outbox.empty(), "nothing is in flight from an empty outbox");
+        rig.compare();
     }
-    (void)pending;
-    outbox.rewind();
-    std::uint64_t number = outbox.firstUnacked();
-    for (;;) {
-        const auto next = outbox.next();
-        if (!next || !*next)
-            break;
-        outbox.sent();
-        ++number;
-    }
-    fuzz::require(own == 0 || outbox.empty() || outbox.inFlight() > 0, "what is pending can be sent");
 }
 
 } // namespace

@@ -6,6 +6,17 @@
 #include "convert/convert.h"
 
 namespace telehelm::ipc {
+namespace {
+
+Result<std::string> withNumber(const std::string& payload, std::uint64_t sequence) {
+    v1::TelemetryBatch wire;
+    if (!wire.ParseFromString(payload))
+        return fail(ErrorCode::Internal, "batch " + std::to_string(sequence) + " cannot be read back");
+    wire.set_sequence(sequence);
+    return wire.SerializeAsString();
+}
+
+} // namespace
 
 Result<void> TrainerOutbox::open(const std::filesystem::path& spoolFile, const AttemptKey& key, std::size_t memoryPoints) {
     m_mostMemoryPoints = memoryPoints;
@@ -67,21 +78,21 @@ std::uint64_t TrainerOutbox::welcome(std::uint64_t lastStored) {
     return ack(lastStored);
 }
 
+// Those that lie in the spool go there once more, under the new number. One that cannot be read now stays where it is: next() tells, and
+// tries again.
 void TrainerOutbox::renumberFrom(std::uint64_t first) {
     for (std::size_t i = 0; i < m_pending.size(); ++i) {
         Pending& pending = m_pending[i];
         if (!pending.own)
             continue;
-        const auto payload = payloadOf(pending);
-        v1::TelemetryBatch wire;
-        if (!payload || !wire.ParseFromString(*payload))
+        pending.sequence = first++;
+        auto payload = pending.payload.empty() ? payloadOf(pending) : withNumber(pending.payload, pending.sequence);
+        if (!payload)
             continue;
-        wire.set_sequence(first);
         if (pending.payload.empty())
             m_memoryPoints += pending.points;
-        pending.payload = wire.SerializeAsString();
+        pending.payload = std::move(*payload);
         pending.record.reset();
-        pending.sequence = first++;
         m_firstInMemory = std::min(m_firstInMemory, i);
     }
     m_nextSequence = first;
@@ -90,7 +101,8 @@ void TrainerOutbox::renumberFrom(std::uint64_t first) {
 Result<std::string> TrainerOutbox::payloadOf(const Pending& pending) const {
     if (!pending.payload.empty() || !pending.record)
         return pending.payload;
-    return m_spool.read(*pending.record);
+    auto payload = m_spool.read(*pending.record);
+    return payload && pending.record->sequence != pending.sequence ? withNumber(*payload, pending.sequence) : payload;
 }
 
 Result<std::optional<TrainerOutbox::Outgoing>> TrainerOutbox::next() {
@@ -109,16 +121,17 @@ void TrainerOutbox::sent() {
 Result<void> TrainerOutbox::spill(Clock::duration age) {
     const bool tooMany = m_memoryPoints > m_mostMemoryPoints;
     const auto now = Clock::now();
-    for (std::size_t i = m_firstInMemory; i < m_pending.size(); ++i) {
-        Pending& pending = m_pending[i];
+    for (; m_firstInMemory < m_pending.size(); ++m_firstInMemory) {
+        Pending& pending = m_pending[m_firstInMemory];
         if (!tooMany && now - pending.addedAt < age)
             break;
+        if (pending.record)
+            continue;
         auto record = m_spool.append(pending.sequence, pending.points, pending.payload);
         if (!record)
             return tl::unexpected(record.error());
         pending.record = *record;
         m_pointsSpooled += pending.points;
-        m_firstInMemory = i + 1;
     }
     if (!tooMany)
         return {};
