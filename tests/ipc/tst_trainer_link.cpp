@@ -17,6 +17,7 @@
 #include "zmq/link_frames.h"
 #include "zmq/socket.h"
 #include "zmq/spool.h"
+#include "zmq/trainer_outbox.h"
 
 using namespace telehelm;
 using namespace telehelm::ipc;
@@ -303,6 +304,39 @@ private slots:
         QVERIFY(second->flush(kLong));
         QVERIFY(m_store->exactlyOnce(1, 105));
         QVERIFY(m_store->deliveries > highest);
+    }
+
+    /// Numbers move at the first welcome; a batch that cannot be read at that moment keeps its place and is told of.
+    void whatTheSpoolCannotGiveKeepsItsPlace() {
+        const QString file = m_dir->filePath("unreadable-spool");
+        TrainerOutbox outbox;
+        QVERIFY(outbox.open(file.toStdString(), {"demo", 1}, 0));
+        for (int i = 0; i < 3; ++i) {
+            TelemetryBatch batch;
+            batch.key = {"demo", 1};
+            batch.series = {{"batch " + std::to_string(i), std::vector<Point>(2)}};
+            outbox.add(std::move(batch));
+        }
+        QVERIFY(outbox.spill(TrainerOutbox::Clock::duration::zero())); // the file alone has them now
+        QFile spool(file);
+        QVERIFY(spool.open(QIODevice::ReadWrite));
+        const QByteArray whole = spool.readAll();
+        QVERIFY(spool.resize(30));
+        QCOMPARE(outbox.welcome(7), std::uint64_t{0});
+        QVERIFY(!outbox.next());
+        QVERIFY(outbox.spill(TrainerOutbox::Clock::duration::zero()));
+        QVERIFY(spool.seek(0) && spool.write(whole) == whole.size() && spool.flush());
+        for (std::uint64_t i = 0; i < 3; ++i) {
+            const auto next = outbox.next();
+            QVERIFY(next && *next);
+            v1::TelemetryBatch wire;
+            QVERIFY(wire.ParseFromString((*next)->payload));
+            QCOMPARE(wire.sequence(), 8 + i);
+            QCOMPARE(wire.series(0).name(), "batch " + std::to_string(i));
+            outbox.sent();
+        }
+        QCOMPARE(outbox.ack(10), std::uint64_t{6});
+        QVERIFY(outbox.empty());
     }
 
     void moreThanMemoryHoldsGoesToTheFile() {
