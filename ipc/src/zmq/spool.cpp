@@ -2,13 +2,13 @@
 #include "zmq/spool.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 namespace telehelm::ipc {
 namespace {
@@ -63,21 +63,8 @@ bool writeAll(int fd, std::string_view bytes, std::int64_t offset) {
 
 } // namespace
 
-std::uint32_t crc32(std::string_view bytes, std::uint32_t before) {
-    static const auto kTable = [] {
-        std::array<std::uint32_t, 256> table{};
-        for (std::uint32_t i = 0; i < 256; ++i) {
-            std::uint32_t value = i;
-            for (int bit = 0; bit < 8; ++bit)
-                value = (value >> 1) ^ ((value & 1) != 0 ? 0xedb88320u : 0u);
-            table[i] = value;
-        }
-        return table;
-    }();
-    std::uint32_t sum = ~before;
-    for (const char c : bytes)
-        sum = (sum >> 8) ^ kTable[(sum ^ static_cast<unsigned char>(c)) & 0xff];
-    return ~sum;
+std::uint32_t crc32(std::string_view bytes) {
+    return static_cast<std::uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 Spool::~Spool() {

@@ -56,6 +56,6 @@ private:
 };
 
 /// CRC-32 as in zlib and PNG, so that a spool can be read with any language's standard library.
-[[nodiscard]] std::uint32_t crc32(std::string_view bytes, std::uint32_t before = 0);
+[[nodiscard]] std::uint32_t crc32(std::string_view bytes);
 
 } // namespace telehelm::ipc
