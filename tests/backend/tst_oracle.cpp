@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loss and gradients against PyTorch, by way of the Hugging Face export. Skipped where python3 has no torch.
+// Loss and gradients against PyTorch, by way of the Hugging Face export. Skipped where no Python has torch.
 #include <QtTest>
 
 #include <fstream>
@@ -9,6 +9,7 @@
 #include "exchange/hugging_face.h"
 #include "exchange/llama.h"
 #include "exchange/safetensors.h"
+#include "python.h"
 #include "train/checkpoint_loader.h"
 #include "train/checkpoint_store.h"
 #include "trainer_rig.h"
@@ -23,11 +24,10 @@ class OracleTest : public QObject {
     QTemporaryDir m_dir;
 
     fs::path folder(const std::string& name) const { return fs::path(m_dir.path().toStdString()) / name; }
-    static QString python() { return qEnvironmentVariable("TELEHELM_PYTHON", "python3"); }
-    static bool run(const QStringList& arguments, QByteArray& output) {
+    static bool run(const QString& python, const QStringList& arguments, QByteArray& output) {
         QProcess process;
         process.setProcessChannelMode(QProcess::MergedChannels);
-        process.start(python(), arguments);
+        process.start(python, arguments);
         const bool ended = process.waitForFinished(100'000);
         output = process.readAll();
         return ended && process.exitStatus() == QProcess::NormalExit && process.exitCode() == 0;
@@ -35,10 +35,9 @@ class OracleTest : public QObject {
 
 private slots:
     void lossAndGradientsAreTorchs() {
-        QByteArray output;
-        if (!run({"-c", "import torch"}, output)) {
-            QSKIP(qPrintable(python() + " has no torch (Debian: python3-torch; TELEHELM_PYTHON names another interpreter)"));
-        }
+        const QString python = pythonWith("torch");
+        if (python.isEmpty())
+            QSKIP("no Python here has torch (Debian: python3-torch; TELEHELM_PYTHON names an interpreter)");
         makeTinyCorpus(folder("corpus"));
         config::RunConfig config = parsed(tinyConfig(folder("corpus")));
         config.model.layers = 3;
@@ -73,7 +72,8 @@ private slots:
         for (const char* name : {"hf", "batch.json", "gradients.safetensors"}) {
             arguments += QString::fromStdString(folder(name).string());
         }
-        QVERIFY2(run(arguments, output), output.constData());
+        QByteArray output;
+        QVERIFY2(run(python, arguments, output), output.constData());
 
         const auto theirs = exchange::SafetensorsFile::open(folder("gradients.safetensors"));
         QVERIFY2(theirs, theirs ? "" : theirs.error().text().c_str());
