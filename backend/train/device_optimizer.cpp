@@ -42,13 +42,15 @@ void DeviceOptimizer::reduceGradients() {
     m_axes.data->wait(m_state.stream());
 }
 
+/// Weights that all tensor ranks hold are the first one's, but nobody may update them with what is not finite.
 double DeviceOptimizer::ownSquares() {
     if (m_countsAll)
         return m_state.gradientSquares(m_from, m_to);
     double sum = 0;
-    for (const Piece& piece : m_pieces)
-        if (piece.isCounted)
-            sum += m_state.gradientSquares(piece.at.from, piece.at.to);
+    for (const Piece& piece : m_pieces) {
+        const double squares = m_state.gradientSquares(piece.at.from, piece.at.to);
+        sum += piece.isCounted ? squares : 0 * squares;
+    }
     return sum;
 }
 

@@ -34,7 +34,7 @@ public:
     void clearGradients() { m_state.clearGradients(); }
     /// After the last backward: the own block's gradients, summed over the ranks.
     void reduceGradients();
-    /// Σ squares of what this rank counts of its block.
+    /// Σ squares of what this rank counts of its block; not finite where any gradient of the block is not.
     [[nodiscard]] double ownSquares();
     /// AdamW on the own block, then all ranks get all parameters. `updates` counts from 1.
     void update(std::int64_t updates, const optim::Rates& rates, float gradScale);

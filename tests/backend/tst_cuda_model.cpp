@@ -101,6 +101,7 @@ private slots:
     void tensorRanks_data();
     void tensorRanks();
     void dataRanks();
+    void copiesThatAreNotCountedShowNaN();
     void foreignTokensAreRefused();
     void shapesAreRefused();
     void blamesTheTensor();
@@ -344,6 +345,30 @@ void TestCudaModel::dataRanks() {
         movedAlone.push_back(updated[i] - start[i]);
     }
     COMPARE_NEAR(moved, movedAlone, 1e-3);
+}
+
+/// A tensor rank that leaves its copies of the norms to the first one must not update them with NaN unnoticed.
+void TestCudaModel::copiesThatAreNotCountedShowNaN() {
+    const config::ModelConfig shape = smallShape();
+    const auto model = makeCudaModel(shape, 1, {}, options());
+    train::DeviceOptimizer own(*model, {}, {}, false, false);
+    double expected = 0;
+    std::vector<float> gradients(static_cast<std::size_t>(model->layout().back().offset + model->layout().back().size));
+    const ParameterInfo* copied = nullptr;
+    for (const ParameterInfo& info : model->layout()) {
+        for (std::int64_t i = info.offset; i < info.offset + info.size; ++i)
+            gradients[static_cast<std::size_t>(i)] = 0.5F;
+        if (info.replicatedOverTensor())
+            copied = &info;
+        else
+            expected += 0.25 * static_cast<double>(info.size);
+    }
+    QVERIFY(copied != nullptr);
+    model->device()->upload(DeviceState::Buffer::Gradients, 0, gradients);
+    QCOMPARE(own.ownSquares(), expected);
+    gradients[static_cast<std::size_t>(copied->offset + copied->size - 1)] = std::numeric_limits<float>::quiet_NaN();
+    model->device()->upload(DeviceState::Buffer::Gradients, 0, gradients);
+    QVERIFY(std::isnan(own.ownSquares()));
 }
 
 void TestCudaModel::foreignTokensAreRefused() {
