@@ -75,7 +75,7 @@ struct Gemm::State {
     void multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm, const void* a, const void* b, const void* c, void* d,
                   float alpha, float beta, const Stream& stream) const;
     cublasLtMatmulAlgo_t fastest(const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const Plan& plan, const void* a,
-                                 const void* b, const void* c, void* d, const Stream& stream) const;
+                                 const void* b, const void* c, void* d, float beta, const Stream& stream) const;
     void run(const Product& product, const void* a, const void* b, const void* c, void* d, float alpha, float beta,
              const Stream& stream);
 };
@@ -137,9 +137,10 @@ void Gemm::State::multiply(const Plan& plan, const cublasLtMatmulAlgo_t& algorit
                                          static_cast<cudaStream_t>(stream.native())));
 }
 
-/// Times without changing the result: d gets 0 · product + 1 · d.
+/// d is overwritten; where c is d, sums pile up in it.
 cublasLtMatmulAlgo_t Gemm::State::fastest(const std::vector<cublasLtMatmulHeuristicResult_t>& candidates, const Plan& plan,
-                                          const void* a, const void* b, const void* c, void* d, const Stream& stream) const {
+                                          const void* a, const void* b, const void* c, void* d, float beta,
+                                          const Stream& stream) const {
     Event begin, end;
     std::size_t best = 0;
     double bestMs = 0;
@@ -147,7 +148,7 @@ cublasLtMatmulAlgo_t Gemm::State::fastest(const std::vector<cublasLtMatmulHeuris
         std::array<double, kTimedRuns> ms{};
         for (double& time : ms) {
             begin.record(stream);
-            multiply(plan, candidates[i].algo, a, b, c, d, 1.0F, c == nullptr ? 0.0F : 1.0F, stream);
+            multiply(plan, candidates[i].algo, a, b, c, d, 1.0F, beta, stream);
             end.record(stream);
             end.synchronize();
             time = end.msSince(begin);
@@ -165,20 +166,22 @@ void Gemm::State::run(const Product& product, const void* a, const void* b, cons
                       const Stream& stream) {
     if (product.m == 0 || product.n == 0)
         return;
+    if (c == nullptr)
+        c = d; // never read: beta is 0
     auto found = plans.find(product);
     if (found == plans.end()) {
         Plan plan = describe(product);
         const auto all = candidates(plan, product);
-        if (measures && product.adds &&
-            product.isFloat) { // sums up: measured into a copy's place, so that nothing is added twice
-            DeviceBuffer copy(static_cast<std::size_t>(product.ldD * product.n) * sizeof(float));
-            plan.algorithm = fastest(all, plan, a, b, copy.data(), copy.data(), stream);
+        if (measures && product.adds && c == d) { // measured into another place, so that nothing is added twice
+            const DeviceBuffer other(static_cast<std::size_t>(product.ldD * product.n) *
+                                     (product.isFloat ? sizeof(float) : sizeof(Bf16)));
+            plan.algorithm = fastest(all, plan, a, b, other.data(), other.data(), beta, stream);
         } else {
-            plan.algorithm = measures && c != d ? fastest(all, plan, a, b, c, d, stream) : all.front().algo;
+            plan.algorithm = measures ? fastest(all, plan, a, b, c, d, beta, stream) : all.front().algo;
         }
         found = plans.emplace(product, std::move(plan)).first;
     }
-    multiply(found->second, found->second.algorithm, a, b, c == nullptr ? d : c, d, alpha, beta, stream);
+    multiply(found->second, found->second.algorithm, a, b, c, d, alpha, beta, stream);
 }
 
 Gemm::Gemm() : m_state(std::make_unique<State>()) {}
