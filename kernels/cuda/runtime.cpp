@@ -114,8 +114,11 @@ Graph::Recording::Recording(const Stream& stream) : m_stream(stream) {
 }
 
 Graph::Recording::~Recording() {
-    if (cudaGraph_t graph = nullptr; m_open && cudaStreamEndCapture(streamOf(m_stream), &graph) == cudaSuccess)
+    if (!m_open)
+        return;
+    if (cudaGraph_t graph = nullptr; cudaStreamEndCapture(streamOf(m_stream), &graph) == cudaSuccess)
         static_cast<void>(cudaGraphDestroy(graph));
+    static_cast<void>(cudaGetLastError()); // the work's exception tells what went wrong
 }
 
 Graph Graph::Recording::end() {
