@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A group of threads works on a row: a warp up to C = 1024, else a block. Each thread holds its columns (kHeld times 8) in
 // registers.
+#include <algorithm>
+
 #include "rows.cuh"
 #include "telehelm/kernels/cuda/ops.h"
 
@@ -8,9 +10,9 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-constexpr int kHeld = 4;                  // times 8 columns of a thread
-constexpr int kLongest = kHeld * 8 * 512; // columns
-constexpr int kNormBlocks = 256; // of the backward at most; how many depends on the shape alone, so the order of sums does
+constexpr int kHeld = 4;                                             // times 8 columns of a thread
+constexpr unsigned kMostThreads = 512;                               // of a block: registers must be left for them
+constexpr int kLongest = kHeld * 8 * static_cast<int>(kMostThreads); // columns
 constexpr unsigned kWarpRowThreads = 256;
 
 /// How a launch shares its rows.
@@ -25,7 +27,14 @@ RowPlan planOf(std::int64_t C) {
     const std::int64_t eights = C / 8;
     if (eights <= kHeld * kWarp)
         return {kWarpRowThreads, false};
-    return {threadsFor((eights + kHeld - 1) / kHeld, 512), true};
+    return {threadsFor((eights + kHeld - 1) / kHeld, kMostThreads), true};
+}
+
+/// Of the backward at most. Short rows have small blocks, so it takes more of them to fill the device; how many depends on C
+/// alone, so the order of sums does.
+std::int64_t mostBlocks(std::int64_t C) {
+    constexpr std::int64_t kFewest = 256, kColumns = std::int64_t{1} << 20;
+    return C <= kHeld * kWarp * 8 ? kFewest : std::max(kFewest, kColumns / C);
 }
 
 /// Σ over the threads of a row.
@@ -49,73 +58,89 @@ template <bool kBlockPerRow> __device__ inline Place<kBlockPerRow> placeOf() {
 }
 
 template <bool kBlockPerRow, bool kAdd>
-__global__ void rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N,
-                                     int C, float epsilon) {
+__global__ void __launch_bounds__(kMostThreads)
+    rmsNormForwardKernel(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16* delta, const Bf16* weight, int N, int C,
+                         float epsilon) {
     __shared__ float parts[kWarp];
     const auto place = placeOf<kBlockPerRow>();
     const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * place.groups + place.group;
     if (row >= N) // whole warps; with a block per row never
         return;
     const int eights = C / 8;
-    Row8 held[kHeld];
+    Words held[kHeld] = {}, more[kHeld] = {}, weights[kHeld] = {};
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) { // all loads under way before the first is waited for
+        const int c = place.first + i * place.step;
+        if (c < eights) {
+            held[i] = loadWords(x + row * C + c * 8);
+            if constexpr (kAdd)
+                more[i] = loadWords(delta + row * C + c * 8);
+            weights[i] = loadWords(weight + c * 8);
+        }
+    }
     float squares = 0;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-        const int c = place.first + i * place.step;
-        if (c >= eights)
-            break;
-        held[i] = load8(x + row * C + c * 8);
+        Row8 values = widened(held[i]);
         if constexpr (kAdd) {
-            const Row8 more = load8(delta + row * C + c * 8);
+            const Row8 added = widened(more[i]);
             for (int j = 0; j < 8; ++j)
-                held[i].v[j] = toFloat(roundBf16(held[i].v[j] + more.v[j])); // the norm sees what the residual holds
-            store8(sum + row * C + c * 8, held[i]);
+                values.v[j] += added.v[j];
+            held[i] = rounded(values); // the norm sees what the residual holds
+            values = widened(held[i]);
+            if (const int c = place.first + i * place.step; c < eights)
+                *reinterpret_cast<Words*>(sum + row * C + c * 8) = held[i];
         }
         for (int j = 0; j < 8; ++j)
-            squares += held[i].v[j] * held[i].v[j];
+            squares += values.v[j] * values.v[j];
     }
     const float scale = rsqrtf(rowSum<kBlockPerRow>(squares, parts) / static_cast<float>(C) + epsilon);
     if (place.first == 0)
         r[row] = scale;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-        const int c = place.first + i * place.step;
-        if (c >= eights)
-            break;
-        const Row8 w = load8(weight + c * 8);
+        Row8 values = widened(held[i]);
+        const Row8 w = widened(weights[i]);
         for (int j = 0; j < 8; ++j)
-            held[i].v[j] *= scale * w.v[j];
-        store8(out + row * C + c * 8, held[i]);
+            values.v[j] *= scale * w.v[j];
+        if (const int c = place.first + i * place.step; c < eights)
+            store8(out + row * C + c * 8, values);
     }
 }
 
 // partial (blocks, C): each block's share of dWeight. Dynamic shared memory: C floats, where a block has several rows at once.
 template <bool kBlockPerRow>
-__global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* residual, const Bf16* dOut, const Bf16* x,
-                                      const Bf16* weight, const float* r, int N, int C) {
+__global__ void __launch_bounds__(kMostThreads)
+    rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* residual, const Bf16* dOut, const Bf16* x, const Bf16* weight,
+                          const float* r, int N, int C) {
     __shared__ float parts[kWarp];
     const auto place = placeOf<kBlockPerRow>();
     const int eights = C / 8;
-    Row8 dWeight[kHeld];
-    for (Row8& row : dWeight)
-        row = Row8{};
+    Row8 dWeight[kHeld] = {};
     const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * place.groups;
     for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * place.groups + place.group; row < N; row += step) {
         const float scale = r[row];
-        Row8 xs[kHeld], gs[kHeld];
-        float mean = 0; // of g · x
+        Words xs[kHeld] = {}, gs[kHeld] = {}, rest[kHeld] = {};
+#pragma unroll
+        for (int i = 0; i < kHeld; ++i) { // all loads under way before the first is waited for
+            const int c = place.first + i * place.step;
+            if (c < eights) {
+                xs[i] = loadWords(x + row * C + c * 8);
+                gs[i] = loadWords(dOut + row * C + c * 8);
+                if (residual != nullptr)
+                    rest[i] = loadWords(residual + row * C + c * 8);
+            }
+        }
+        float mean = 0; // of g · w · x
 #pragma unroll
         for (int i = 0; i < kHeld; ++i) {
             const int c = place.first + i * place.step;
             if (c >= eights)
                 break;
-            xs[i] = load8(x + row * C + c * 8);
-            gs[i] = load8(dOut + row * C + c * 8);
-            const Row8 w = load8(weight + c * 8);
+            const Row8 values = widened(xs[i]), gradients = widened(gs[i]), w = load8(weight + c * 8);
             for (int j = 0; j < 8; ++j) {
-                dWeight[i].v[j] += gs[i].v[j] * xs[i].v[j] * scale;
-                gs[i].v[j] *= w.v[j];
-                mean += gs[i].v[j] * xs[i].v[j];
+                dWeight[i].v[j] += gradients.v[j] * values.v[j] * scale;
+                mean += gradients.v[j] * w.v[j] * values.v[j];
             }
         }
         mean = rowSum<kBlockPerRow>(mean, parts) / static_cast<float>(C);
@@ -125,11 +150,10 @@ __global__ void rmsNormBackwardKernel(Bf16* dX, float* partial, const Bf16* resi
             const int c = place.first + i * place.step;
             if (c >= eights)
                 break;
-            Row8 out{};
-            if (residual != nullptr)
-                out = load8(residual + row * C + c * 8);
+            const Row8 values = widened(xs[i]), gradients = widened(gs[i]), w = load8(weight + c * 8);
+            Row8 out = widened(rest[i]);
             for (int j = 0; j < 8; ++j)
-                out.v[j] += scale * (gs[i].v[j] - xs[i].v[j] * turn);
+                out.v[j] += scale * (gradients.v[j] * w.v[j] - values.v[j] * turn);
             store8(dX + row * C + c * 8, out);
         }
     }
@@ -197,7 +221,7 @@ void addRmsNormForward(Bf16* out, float* r, Bf16* sum, const Bf16* x, const Bf16
 }
 
 std::size_t rmsNormScratch(std::int64_t C) {
-    return static_cast<std::size_t>(kNormBlocks * C) * sizeof(float);
+    return static_cast<std::size_t>(mostBlocks(C) * C) * sizeof(float);
 }
 
 void rmsNormBackward(Bf16* dX, float* dWeight, const Bf16* residual, const Bf16* dOut, const Bf16* x, const Bf16* weight,
@@ -208,7 +232,7 @@ void rmsNormBackward(Bf16* dX, float* dWeight, const Bf16* residual, const Bf16*
     const std::size_t shared = plan.blockPerRow ? 0 : static_cast<std::size_t>(C) * sizeof(float);
     auto* const partial = static_cast<float*>(scratch);
     const std::int64_t turns = (N + plan.rowsAtOnce() - 1) / plan.rowsAtOnce();
-    const auto blocks = static_cast<unsigned>(turns < kNormBlocks ? turns : kNormBlocks);
+    const auto blocks = static_cast<unsigned>(std::min(turns, mostBlocks(C)));
     launch("rmsNormBackward", plan.blockPerRow ? rmsNormBackwardKernel<true> : rmsNormBackwardKernel<false>, dim3(blocks),
            plan.threads, shared, stream, dX, partial, residual, dOut, x, weight, r, N, C);
     launch("rmsNormBackward's sum", addPartialsKernel, dim3(static_cast<unsigned>((C + kWarp - 1) / kWarp)), 8 * kWarp, 0, stream,

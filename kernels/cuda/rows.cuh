@@ -29,20 +29,29 @@ __device__ inline float highHalf(std::uint32_t word) {
     return std::bit_cast<float>(word & 0xFFFF0000U);
 }
 
-/// `from` aligned to 16 bytes.
-__device__ inline Row8 load8(const Bf16* from) {
-    const Words words = *reinterpret_cast<const Words*>(from);
+/// Eight bf16 as they lie in memory: half the registers of a Row8.
+__device__ inline Row8 widened(const Words& words) {
     return {{lowHalf(words.x), highHalf(words.x), lowHalf(words.y), highHalf(words.y), lowHalf(words.z), highHalf(words.z),
              lowHalf(words.w), highHalf(words.w)}};
 }
-
-__device__ inline void store8(Bf16* to, const Row8& row) {
+__device__ inline Words rounded(const Row8& row) {
     Words words;
     words.x = packBf16(row.v[0], row.v[1]);
     words.y = packBf16(row.v[2], row.v[3]);
     words.z = packBf16(row.v[4], row.v[5]);
     words.w = packBf16(row.v[6], row.v[7]);
-    *reinterpret_cast<Words*>(to) = words;
+    return words;
+}
+
+/// `from` aligned to 16 bytes.
+__device__ inline Words loadWords(const Bf16* from) {
+    return *reinterpret_cast<const Words*>(from);
+}
+__device__ inline Row8 load8(const Bf16* from) {
+    return widened(loadWords(from));
+}
+__device__ inline void store8(Bf16* to, const Row8& row) {
+    *reinterpret_cast<Words*>(to) = rounded(row);
 }
 
 __device__ inline Bf16 roundBf16(float value) {

@@ -127,7 +127,8 @@ void TestCudaKernels::initTestCase() {
 void TestCudaKernels::addRowSizes() {
     QTest::addColumn<int>("N");
     QTest::addColumn<int>("C");
-    for (const auto& [N, C] : {std::pair{1, 8}, {3, 24}, {33, 64}, {7, 1000}, {300, 128}, {2, 1032}, {5, 2064}, {3, 8192}})
+    for (const auto& [N, C] :
+         {std::pair{1, 8}, {3, 24}, {33, 64}, {7, 1000}, {300, 128}, {2, 1032}, {5, 2064}, {3, 8192}, {2, 16384}})
         QTest::addRow("%dx%d", N, C) << N << C;
 }
 
