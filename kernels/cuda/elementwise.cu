@@ -10,6 +10,12 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr unsigned kMostBlocks = 8192; // of a grid that strides
 
+/// `from` aligned to 16 bytes.
+__device__ Row8 loadFloats(const float* from) {
+    const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
+    return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
+}
+
 // One block a row; a thread turns 8 pairs. `direction` −1 turns back.
 __global__ void ropeKernel(Bf16* qkv, const float* cos, const float* sin, RopeShape shape, float direction) {
     const int half = static_cast<int>(shape.D) / 2, eights = half / 8;
@@ -20,11 +26,12 @@ __global__ void ropeKernel(Bf16* qkv, const float* cos, const float* sin, RopeSh
         const int i = item % eights * 8;
         Bf16* const at = values + item / eights * shape.D + i;
         const Row8 a = load8(at), b = load8(at + half);
+        const Row8 c = loadFloats(cos + t * half + i), s = loadFloats(sin + t * half + i);
         Row8 first, second;
         for (int j = 0; j < 8; ++j) {
-            const float c = cos[t * half + i + j], s = direction * sin[t * half + i + j];
-            first.v[j] = a.v[j] * c - b.v[j] * s;
-            second.v[j] = b.v[j] * c + a.v[j] * s;
+            const float turned = direction * s.v[j];
+            first.v[j] = a.v[j] * c.v[j] - b.v[j] * turned;
+            second.v[j] = b.v[j] * c.v[j] + a.v[j] * turned;
         }
         store8(at, first);
         store8(at + half, second);
@@ -86,11 +93,6 @@ __device__ std::int64_t firstItem() {
 }
 __device__ std::int64_t itemStep() {
     return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-}
-
-__device__ Row8 loadFloats(const float* from) {
-    const float4 a = reinterpret_cast<const float4*>(from)[0], b = reinterpret_cast<const float4*>(from)[1];
-    return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}};
 }
 
 // `eights`: items of 8 elements; what is left after them (or everything) goes one by one.
