@@ -273,7 +273,7 @@ void TestCudaKernels::rope() {
 void TestCudaKernels::crossEntropy_data() {
     QTest::addColumn<int>("N");
     QTest::addColumn<int>("V");
-    for (const auto& [N, V] : {std::pair{1, 1}, {3, 7}, {9, 272}, {5, 4099}, {2, 9001}})
+    for (const auto& [N, V] : {std::pair{1, 1}, {3, 7}, {9, 272}, {5, 4099}, {2, 9001}, {1, 60'001}})
         QTest::addRow("N%d V%d", N, V) << N << V;
 }
 
@@ -323,6 +323,11 @@ void TestCudaKernels::crossEntropyShowsNaN() {
     const auto onDevice = device(rounded(logits));
     cuda::crossEntropyForward(nats, {onDevice, 1, 20, 24}, device(std::vector<std::int32_t>{2}), *m_stream);
     QVERIFY(std::isnan(nats.read()[0]));
+    cuda::crossEntropyForwardBackward(nats, {onDevice, 1, 20, 24}, device(std::vector<std::int32_t>{2}), 1.0F, *m_stream);
+    QVERIFY(std::isnan(nats.read()[0]));
+    const auto gradient = widen(onDevice.read());
+    for (std::size_t v = 0; v < 24; ++v)
+        QVERIFY(v < 20 ? std::isnan(gradient[v]) : gradient[v] == 0.0);
 }
 
 /// Two ranks' halves, their statistics merged as communicators do, make what one has.

@@ -23,6 +23,14 @@ inline void checkCuda(cudaError_t code, const char* expression) {
 
 using Words = uint4; // 16 bytes: one load, one store
 
+/// Shared memory that a block can have at most here.
+inline std::size_t mostSharedBytes() {
+    int device = 0, bytes = 0;
+    TELEHELM_CUDA_CHECK(cudaGetDevice(&device));
+    TELEHELM_CUDA_CHECK(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return static_cast<std::size_t>(bytes);
+}
+
 #ifdef __CUDACC__
 
 template <typename... P, typename... A>

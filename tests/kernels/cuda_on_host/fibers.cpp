@@ -17,7 +17,7 @@ namespace host {
 namespace {
 
 constexpr std::size_t kStackBytes = 256 * 1024, kSlotBytes = 128;
-constexpr std::size_t kSharedBytes = 232448; // of a block at most, on sm_90
+constexpr std::size_t kSharedBytes = mostSharedBytes();
 
 struct Copy {
     void* to;

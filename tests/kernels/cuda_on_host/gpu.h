@@ -44,6 +44,10 @@ namespace telehelm::kernels::cuda {
 
 using Words = uint4;
 
+constexpr std::size_t mostSharedBytes() {
+    return 232448; // sm_90's
+}
+
 namespace host {
 
 /// Does it now, or keeps it for the graph that is being recorded.
