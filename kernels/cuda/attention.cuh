@@ -160,11 +160,13 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
         pipeline.wait(tile % 2, tile + 1 < tiles);
         float s[kKeys / 8][4];
         clear(s);
-        Engine::template multiplyTiles<kKeys, kD>(s, q, keys(tile % 2));
+        Engine::template startTiles<kKeys, kD>(s, q, keys(tile % 2));
+        Engine::template wait<0>(s);
         softmaxStep<kKeys, kD>(s, o, largest, sum, row, tile * kKeys, (tile + 1) * kKeys - 1 > firstRow, scale * kLog2E);
         std::uint32_t p[kKeys / 16][4];
         asFactor<kKeys>(p, s);
-        Engine::template multiplyFactor<kD, kKeys>(o, p, values(tile % 2));
+        Engine::template startFactor<kD, kKeys>(o, p, values(tile % 2));
+        Engine::template wait<0>(o, p);
         __syncthreads(); // before this stage is filled again
     }
 
@@ -252,7 +254,10 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
         const float* const facts = rowFacts + stage * 2 * kQueries;
         float p[kQueries / 8][4], dS[kQueries / 8][4];
         clear(p);
-        Engine::template multiplyTiles<kQueries, kD>(p, k, queries(stage));
+        clear(dS);
+        Engine::template startTiles<kQueries, kD>(p, k, queries(stage));
+        Engine::template startTiles<kQueries, kD>(dS, v, gradients(stage));
+        Engine::template wait<1>(p);
 #pragma unroll
         for (int n = 0; n < kQueries / 8; ++n)
 #pragma unroll
@@ -261,18 +266,19 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
                 const bool counts = query < T && key + i / 2 * 8 <= query;
                 p[n][i] = counts ? exp2Fast(p[n][i] * (scale * kLog2E) - facts[at]) : 0.0F;
             }
-        clear(dS);
-        Engine::template multiplyTiles<kQueries, kD>(dS, v, gradients(stage));
+        std::uint32_t factor[kQueries / 16][4];
+        asFactor<kQueries>(factor, p);
+        Engine::template startFactor<kD, kQueries>(dV, factor, gradients(stage));
+        Engine::template wait<1>(dS);
 #pragma unroll
         for (int n = 0; n < kQueries / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i)
                 dS[n][i] = p[n][i] * (dS[n][i] - facts[kQueries + n * 8 + column + i % 2]);
-        std::uint32_t factor[kQueries / 16][4];
-        asFactor<kQueries>(factor, p);
-        Engine::template multiplyFactor<kD, kQueries>(dV, factor, gradients(stage));
+        Engine::template wait<0>(dV, factor);
         asFactor<kQueries>(factor, dS);
-        Engine::template multiplyFactor<kD, kQueries>(dK, factor, queries(stage));
+        Engine::template startFactor<kD, kQueries>(dK, factor, queries(stage));
+        Engine::template wait<0>(dK, factor);
         __syncthreads(); // before this stage is filled again
     }
 
@@ -327,20 +333,27 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
         pipeline.wait(tile % 2, tile + 1 < tiles);
         float p[kKeys / 8][4], dS[kKeys / 8][4];
         clear(p);
-        Engine::template multiplyTiles<kKeys, kD>(p, q, keys(tile % 2));
         clear(dS);
-        Engine::template multiplyTiles<kKeys, kD>(dS, gradient, values(tile % 2));
+        Engine::template startTiles<kKeys, kD>(p, q, keys(tile % 2));
+        Engine::template startTiles<kKeys, kD>(dS, gradient, values(tile % 2));
+        Engine::template wait<1>(p);
 #pragma unroll
         for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const bool counts = tile * kKeys + n * 8 + column + i % 2 <= row + i / 2 * 8;
-                const float probability = counts ? exp2Fast(p[n][i] * (scale * kLog2E) - rowLse[i / 2]) : 0.0F;
-                dS[n][i] = probability * (dS[n][i] - rowDelta[i / 2]);
+                p[n][i] = counts ? exp2Fast(p[n][i] * (scale * kLog2E) - rowLse[i / 2]) : 0.0F;
             }
+        Engine::template wait<0>(dS);
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                dS[n][i] = p[n][i] * (dS[n][i] - rowDelta[i / 2]);
         std::uint32_t factor[kKeys / 16][4];
         asFactor<kKeys>(factor, dS);
-        Engine::template multiplyFactor<kD, kKeys>(dQ, factor, keys(tile % 2));
+        Engine::template startFactor<kD, kKeys>(dQ, factor, keys(tile % 2));
+        Engine::template wait<0>(dQ, factor);
         __syncthreads(); // before this stage is filled again
     }
     const std::int64_t stride = 3 * static_cast<std::int64_t>(H) * kD;

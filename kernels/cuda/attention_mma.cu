@@ -47,7 +47,7 @@ struct MmaEngine {
     };
 
     /// c (16 rows a warp, kN) += a bᵀ; a (rows, kK), b (kN, kK).
-    template <int kN, int kK> __device__ static void multiplyTiles(float (&c)[kN / 8][4], const Tile& a, const Tile& b) {
+    template <int kN, int kK> __device__ static void startTiles(float (&c)[kN / 8][4], const Tile& a, const Tile& b) {
         const int lane = static_cast<int>(threadIdx.x) % 32, aRow = static_cast<int>(threadIdx.x) / 32 * 16;
 #pragma unroll
         for (int k = 0; k < kK; k += 16) {
@@ -64,7 +64,7 @@ struct MmaEngine {
 
     /// c (16 rows a warp, kN) += a b; a (16, kK) in registers, b (kK, kN).
     template <int kN, int kK>
-    __device__ static void multiplyFactor(float (&c)[kN / 8][4], const std::uint32_t (&a)[kK / 16][4], const Tile& b) {
+    __device__ static void startFactor(float (&c)[kN / 8][4], const std::uint32_t (&a)[kK / 16][4], const Tile& b) {
         const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
         for (int k = 0; k < kK; k += 16) {
@@ -77,6 +77,8 @@ struct MmaEngine {
             }
         }
     }
+
+    template <int, typename... R> __device__ static void wait(R&...) {} // mma.sync is done when it returns
 };
 
 } // namespace

@@ -64,8 +64,10 @@ struct WgmmaEngine {
         unsigned m_parities = 0; // of each stage's current phase
     };
 
+    // A start… begins a batch of wgmma: what it writes and, in registers, reads belongs to the tensor cores until it was waited
+    // for.
     /// c (64 rows a warpgroup, kN) += a bᵀ; a (rows, kK), b (kN, kK). A step of 16 is 32 bytes on in the swizzled row.
-    template <int kN, int kK> __device__ static void multiplyTiles(float (&c)[kN / 8][4], const Tile& a, const Tile& b) {
+    template <int kN, int kK> __device__ static void startTiles(float (&c)[kN / 8][4], const Tile& a, const Tile& b) {
         const int aRow = static_cast<int>(threadIdx.x) / 128 * 64;
         pin(c);
         beginWgmma();
@@ -75,22 +77,25 @@ struct WgmmaEngine {
             wgmmaTiles(c, descriptorOf(pieceOf(a, aRow, k / 64 * 64) + step, 16),
                        descriptorOf(pieceOf(b, 0, k / 64 * 64) + step, 16));
         }
-        finishWgmma();
-        pin(c);
+        endWgmma();
     }
 
     /// c (64 rows a warpgroup, kN) += a b; a (64, kK) in registers, b (kK, kN). A step of 16 is 16 rows on.
     template <int kN, int kK>
-    __device__ static void multiplyFactor(float (&c)[kN / 8][4], std::uint32_t (&a)[kK / 16][4], const Tile& b) {
+    __device__ static void startFactor(float (&c)[kN / 8][4], std::uint32_t (&a)[kK / 16][4], const Tile& b) {
         pin(c);
         pin(a);
         beginWgmma();
 #pragma unroll
         for (int k = 0; k < kK; k += 16)
             wgmmaFactor(c, a[k / 16], descriptorOf(pieceOf(b, k, 0), b.rows * 128));
-        finishWgmma();
-        pin(a); // not written again before the wait
-        pin(c);
+        endWgmma();
+    }
+
+    /// Until at most `kPending` batches are under way; `registers` are those of the others.
+    template <int kPending, typename... R> __device__ static void wait(R&... registers) {
+        waitForWgmma<kPending>();
+        (pin(registers), ...);
     }
 };
 

@@ -70,10 +70,13 @@ template <int kCount> __device__ inline void pin(std::uint32_t (&a)[kCount][4]) 
 __device__ inline void beginWgmma() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
-/// Until all of this warpgroup's are done.
-__device__ inline void finishWgmma() {
+/// Ends a batch.
+__device__ inline void endWgmma() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-    asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+}
+/// Until at most `kPending` of this warpgroup's batches are under way.
+template <int kPending> __device__ inline void waitForWgmma() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
 /// c (64, 64) += a (64, 16) bᵀ (64, 16), both by their descriptors, inner elements next to each other.

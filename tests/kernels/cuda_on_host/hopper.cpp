@@ -26,6 +26,23 @@ std::map<std::uint64_t*, Pending>& pending() {
     return all;
 }
 
+struct Product {
+    float (*c)[4];
+    int eights;
+    const std::uint32_t* a;
+    std::uint64_t aDescriptor, bDescriptor;
+};
+struct Products {
+    std::vector<std::vector<Product>> batches; // oldest first
+    std::vector<Product> open;
+};
+
+/// By thread; a block's are gone when its barriers are initialised.
+std::map<unsigned, Products>& products() {
+    static std::map<unsigned, Products> all;
+    return all;
+}
+
 /// TMA's and wgmma's 128-byte swizzle: bits 4 … 6 of the address are turned over by bits 7 … 9.
 std::uint32_t swizzled(std::uint32_t address) {
     return address ^ ((address >> 7 & 7U) << 4);
@@ -80,6 +97,7 @@ TensorMap makeTensorMap(const void* values, std::int64_t B, std::int64_t T, std:
 void initBarrier(std::uint64_t* barrier) {
     *barrier = 0; // phases that have ended
     pending()[barrier] = {};
+    products().clear();
 }
 
 void expectBytes(std::uint64_t* barrier, int bytes) {
@@ -112,21 +130,21 @@ void waitForBarrier(std::uint64_t* barrier, unsigned parity) {
     ++*barrier;
 }
 
-namespace host {
+namespace {
 
-void wgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDescriptor, std::uint64_t bDescriptor) {
+void multiply(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDescriptor, std::uint64_t bDescriptor) {
     struct {
         std::uint32_t a[4];
         std::uint64_t aDescriptor, bDescriptor;
     } own{{0, 0, 0, 0}, aDescriptor, bDescriptor};
     if (a != nullptr)
         std::copy_n(a, 4, own.a);
-    const std::byte* all = exchange(128, &own, sizeof own);
+    const std::byte* all = host::exchange(128, &own, sizeof own);
     for (int i = 0; i < 128; ++i)
         if (std::memcmp(all + i * 128 + 16, all + 16, 16) != 0)
-            broken("the threads of a warpgroup give wgmma different descriptors");
+            host::broken("the threads of a warpgroup give wgmma different descriptors");
     const Descriptor b(bDescriptor);
-    const int thread = lane(128), row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
+    const int thread = host::lane(128), row = thread / 32 * 16 + thread % 32 / 4, column = thread % 4 * 2;
     float left[2][16];
     for (int half = 0; half < 2; ++half)
         for (int k = 0; k < 16; ++k) {
@@ -148,9 +166,31 @@ void wgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDes
             c[n][i] += sum;
         }
     // Nobody may change what the others still read: a real warpgroup waits for the whole product.
-    exchange(128, &own, sizeof own);
+    host::exchange(128, &own, sizeof own);
 }
 
-} // namespace host
+} // namespace
+
+void host::laterWgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDescriptor, std::uint64_t bDescriptor) {
+    products()[threadIdx.x].open.push_back({c, eights, a, aDescriptor, bDescriptor});
+}
+
+void host::endBatch() {
+    Products& own = products()[threadIdx.x];
+    own.batches.push_back(std::move(own.open));
+    own.open.clear();
+}
+
+void host::finishBatches(std::size_t pending) {
+    Products& own = products()[threadIdx.x];
+    if (!own.open.empty())
+        broken("wgmma is waited for before its batch was ended");
+    while (own.batches.size() > pending) {
+        const std::vector<Product> batch = std::move(own.batches.front());
+        own.batches.erase(own.batches.begin());
+        for (const Product& product : batch)
+            multiply(product.c, product.eights, product.a, product.aDescriptor, product.bDescriptor);
+    }
+}
 
 } // namespace telehelm::kernels::cuda

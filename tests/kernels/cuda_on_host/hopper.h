@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// wgmma, TMA and mbarrier on the host: matrices are read through their descriptors with the 128-byte swizzle, boxes arrive when
-// their barrier is waited for and its count of bytes is right.
+// wgmma, TMA and mbarrier on the host: matrices are read through their descriptors with the 128-byte swizzle, products are made
+// when their batch is waited for, boxes arrive when their barrier is waited for and its count of bytes is right.
 #pragma once
 
 #include "gpu.h"
@@ -28,16 +28,24 @@ void loadBox(void* shared, const TensorMap& map, int column, int head, int row, 
 
 template <typename T> void pin(T&) {}
 inline void beginWgmma() {}
-inline void finishWgmma() {}
 namespace host {
-/// c (64 rows of the warpgroup, 8 · eights) += a b; `a` null: the left factor by its descriptor.
-void wgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDescriptor, std::uint64_t bDescriptor);
+/// Later, c (64 rows of the warpgroup, 8 · eights) += a b; `a` null: the left factor by its descriptor. Registers and shared
+/// memory are read and written when the batch is waited for, so who touches them before gets it wrong here too.
+void laterWgmma(float (*c)[4], int eights, const std::uint32_t* a, std::uint64_t aDescriptor, std::uint64_t bDescriptor);
+void endBatch();
+void finishBatches(std::size_t pending);
 } // namespace host
+inline void endWgmma() {
+    host::endBatch();
+}
+template <int kPending> void waitForWgmma() {
+    host::finishBatches(kPending);
+}
 template <int kEights> void wgmmaTiles(float (&c)[kEights][4], std::uint64_t a, std::uint64_t b) {
-    host::wgmma(c, kEights, nullptr, a, b);
+    host::laterWgmma(c, kEights, nullptr, a, b);
 }
 template <int kEights> void wgmmaFactor(float (&c)[kEights][4], const std::uint32_t (&a)[4], std::uint64_t b) {
-    host::wgmma(c, kEights, a, 0, b);
+    host::laterWgmma(c, kEights, a, 0, b);
 }
 
 } // namespace telehelm::kernels::cuda
