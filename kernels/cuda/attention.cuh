@@ -134,40 +134,107 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     constexpr int kRows = Engine::kWarps * 16, kKeys = Engine::kForwardKeys, kStage = 2 * tileBytes(kKeys, kD);
     unsigned char* const memory = sharedMemory();
     const Tile q{memory, kRows};
-    const auto keys = [&](int stage) { return Tile{memory + tileBytes(kRows, kD) + stage * kStage, kKeys}; };
-    const auto values = [&](int stage) { return Tile{keys(stage).at + tileBytes(kKeys, kD), kKeys}; };
+    const auto keys = [&](int tile) { return Tile{memory + tileBytes(kRows, kD) + tile % 2 * kStage, kKeys}; };
+    const auto values = [&](int tile) { return Tile{keys(tile).at + tileBytes(kKeys, kD), kKeys}; };
     typename Engine::Pipeline pipeline(memory + tileBytes(kRows, kD) + 2 * kStage);
 
     const auto [head, batch] = headPlace(H);
     const int firstRow = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kRows; // the longest walks first
     const int lastRow = min(firstRow + kRows, T) - 1, tiles = lastRow / kKeys + 1;
     const int row = firstRow + static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
-    const auto fetch = [&](int tile) {
-        pipeline.begin(tile % 2, kStage + (tile == 0 ? tileBytes(kRows, kD) : 0));
+    const auto loadKeys = [&](int tile, int stage) {
         if (tile == 0)
-            pipeline.template load<kRows, kD>(0, qkv, q, firstRow, head, batch);
-        pipeline.template load<kKeys, kD>(tile % 2, qkv, keys(tile % 2), tile * kKeys, H + head, batch);
-        pipeline.template load<kKeys, kD>(tile % 2, qkv, values(tile % 2), tile * kKeys, 2 * H + head, batch);
-        pipeline.end();
+            pipeline.template load<kRows, kD>(stage, qkv, q, firstRow, head, batch);
+        pipeline.template load<kKeys, kD>(stage, qkv, keys(tile), tile * kKeys, H + head, batch);
     };
+    const auto loadValues = [&](int tile, int stage) {
+        pipeline.template load<kKeys, kD>(stage, qkv, values(tile), tile * kKeys, 2 * H + head, batch);
+    };
+    const auto keyBytes = [](int tile) { return tileBytes(kKeys, kD) + (tile == 0 ? tileBytes(kRows, kD) : 0); };
 
     float o[kD / 8][4], largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0.0F, 0.0F};
     clear(o);
-    fetch(0);
-    for (int tile = 0; tile < tiles; ++tile) {
-        if (tile + 1 < tiles)
-            fetch(tile + 1);
-        pipeline.wait(tile % 2, tile + 1 < tiles);
-        float s[kKeys / 8][4];
-        clear(s);
-        Engine::template startTiles<kKeys, kD>(s, q, keys(tile % 2));
-        Engine::template wait<0>(s);
-        softmaxStep<kKeys, kD>(s, o, largest, sum, row, tile * kKeys, (tile + 1) * kKeys - 1 > firstRow, scale * kLog2E);
-        std::uint32_t p[kKeys / 16][4];
+    /// From a tile's scores to the left factor of its values.
+    const auto weigh = [&](std::uint32_t(&p)[kKeys / 16][4], float(&s)[kKeys / 8][4], int tile, bool isMasked) {
+        softmaxStep<kKeys, kD>(s, o, largest, sum, row, tile * kKeys, isMasked, scale * kLog2E);
         asFactor<kKeys>(p, s);
-        Engine::template startFactor<kD, kKeys>(o, p, values(tile % 2));
-        Engine::template wait<0>(o, p);
-        __syncthreads(); // before this stage is filled again
+    };
+    if constexpr (Engine::kOverlaps) { // a tile's scores are weighed while the next one's are made
+        static_assert(kKeys == kRows, "the last tile alone is masked");
+        const auto fetchKeys = [&](int tile) {
+            if (tile < tiles) {
+                pipeline.begin(tile % 2, keyBytes(tile));
+                loadKeys(tile, tile % 2);
+            }
+        };
+        const auto fetchValues = [&](int tile) { // stages of their own: keys are done with a tile earlier
+            if (tile < tiles) {
+                pipeline.begin(2 + tile % 2, tileBytes(kKeys, kD));
+                loadValues(tile, 2 + tile % 2);
+            }
+        };
+        const auto score = [&](float(&s)[kKeys / 8][4], int tile) {
+            pipeline.wait(tile % 2, false);
+            clear(s);
+            Engine::template startTiles<kKeys, kD>(s, q, keys(tile));
+        };
+        const auto addValues = [&](float(&s)[kKeys / 8][4], int tile, bool isMasked) {
+            std::uint32_t p[kKeys / 16][4];
+            weigh(p, s, tile, isMasked);
+            pipeline.wait(2 + tile % 2, false);
+            Engine::template startFactor<kD, kKeys>(o, p, values(tile));
+            Engine::template wait<0>(o, p);
+        };
+        const auto step = [&](float(&s)[kKeys / 8][4], float(&next)[kKeys / 8][4], int tile) {
+            score(next, tile + 1);
+            addValues(s, tile, false);
+            Engine::template wait<0>(next);
+            __syncthreads(); // before what all have read is filled again
+            fetchKeys(tile + 3);
+            fetchValues(tile + 2);
+        };
+        float even[kKeys / 8][4], odd[kKeys / 8][4];
+        fetchKeys(0);
+        fetchKeys(1);
+        fetchValues(0);
+        fetchValues(1);
+        score(even, 0);
+        Engine::template wait<0>(even);
+        __syncthreads();
+        fetchKeys(2);
+        int tile = 0; // no branch between a product's start and its wait: ptxas would make one product wait for the other
+        for (; tile + 2 < tiles; tile += 2) {
+            step(even, odd, tile);
+            step(odd, even, tile + 1);
+        }
+        if (tile + 1 < tiles) {
+            step(even, odd, tile);
+            addValues(odd, tile + 1, true);
+        } else {
+            addValues(even, tile, true);
+        }
+    } else {
+        const auto fetch = [&](int tile) {
+            pipeline.begin(tile % 2, keyBytes(tile) + tileBytes(kKeys, kD));
+            loadKeys(tile, tile % 2);
+            loadValues(tile, tile % 2);
+            pipeline.end();
+        };
+        fetch(0);
+        for (int tile = 0; tile < tiles; ++tile) {
+            if (tile + 1 < tiles)
+                fetch(tile + 1);
+            pipeline.wait(tile % 2, tile + 1 < tiles);
+            float s[kKeys / 8][4];
+            clear(s);
+            Engine::template startTiles<kKeys, kD>(s, q, keys(tile));
+            Engine::template wait<0>(s);
+            std::uint32_t p[kKeys / 16][4];
+            weigh(p, s, tile, (tile + 1) * kKeys - 1 > firstRow);
+            Engine::template startFactor<kD, kKeys>(o, p, values(tile));
+            Engine::template wait<0>(o, p);
+            __syncthreads(); // before this stage is filled again
+        }
     }
 
     for (float& half : sum)
@@ -234,7 +301,7 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
         pipeline.template load<kQueries, kD>(stage, qkv, queries(stage), query, head, batch);
         pipeline.template load<kQueries, kD>(stage, dOut, gradients(stage), query, head, batch);
         pipeline.end();
-        if (thread < kQueries) { // read after the wait's barrier
+        if (thread < kQueries) { // read after a barrier
             const bool exists = query + thread < T;
             const std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * T + query + thread;
             rowFacts[stage * 2 * kQueries + thread] = exists ? lse[at] * kLog2E : 0.0F;
@@ -246,6 +313,7 @@ __global__ void __launch_bounds__(Engine::kWarps * 32, 1)
     clear(dK);
     clear(dV);
     fetch(firstTile);
+    __syncthreads(); // the first tile's facts; each later one's lie a tile's barrier back
     for (int tile = firstTile; tile < tiles; ++tile) {
         const int stage = tile % 2;
         if (tile + 1 < tiles)

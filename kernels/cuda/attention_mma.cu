@@ -9,6 +9,7 @@ namespace {
 
 struct MmaEngine {
     static constexpr const char* kName = "mma";
+    static constexpr bool kOverlaps = false;
     static constexpr int kWarps = 4, kForwardKeys = 64;
     /// Rows of the other side at once in the backward: what the registers hold beside two gradients of kD columns.
     template <int kD> static constexpr int kBackwardStep = kD == 64 ? 64 : 32;

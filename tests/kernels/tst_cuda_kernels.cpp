@@ -531,8 +531,14 @@ void TestCudaKernels::attention_data() {
     QTest::addColumn<int>("H");
     QTest::addColumn<int>("D");
     for (const std::string& kind : cuda::attentionKinds())
-        for (const auto& [B, T, H, D] :
-             {std::array{1, 1, 1, 64}, {2, 33, 2, 64}, {1, 130, 1, 64}, {1, 128, 1, 128}, {2, 65, 1, 128}, {1, 200, 2, 128}})
+        for (const auto& [B, T, H, D] : {std::array{1, 1, 1, 64},
+                                         {2, 33, 2, 64},
+                                         {1, 130, 1, 64},
+                                         {1, 128, 1, 128},
+                                         {2, 65, 1, 128},
+                                         {1, 200, 2, 128},
+                                         {1, 300, 1, 64},
+                                         {1, 520, 1, 128}})
             QTest::addRow("%s B%d T%d H%d D%d", kind.c_str(), B, T, H, D) << QString::fromStdString(kind) << B << T << H << D;
 }
 

@@ -54,6 +54,13 @@ __device__ inline void loadBox(void* shared, const TensorMap& map, int column, i
         : "memory");
 }
 
+/// An address that the compiler cannot compute ahead: it would make a loop's descriptors before the loop and spill them.
+__device__ inline std::uint32_t heldAddress(const void* shared) {
+    std::uint32_t address = sharedAddress(shared);
+    asm volatile("" : "+r"(address));
+    return address;
+}
+
 /// Holds the compiler: what is written to these registers before is written, and what reads them after reads what wgmma left.
 /// Without it arithmetic may wander to the wrong side of the fence or of the wait, which name no registers.
 template <int kCount> __device__ inline void pin(float (&c)[kCount][4]) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // wgmma, TMA and mbarrier on the host: matrices are read through their descriptors with the 128-byte swizzle, products are made
-// when their batch is waited for, boxes arrive when their barrier is waited for and its count of bytes is right.
+// when their batch is waited for, boxes arrive at once or when their barrier is waited for, and its count of bytes must be right.
 #pragma once
 
 #include "gpu.h"
@@ -18,6 +18,10 @@ struct TensorMap {
 /// As descriptors have it: in bytes from the block's start.
 [[nodiscard]] inline std::uint32_t sharedAddress(const void* pointer) {
     return static_cast<std::uint32_t>(static_cast<const unsigned char*>(pointer) - host::sharedBlock());
+}
+
+[[nodiscard]] inline std::uint32_t heldAddress(const void* shared) {
+    return sharedAddress(shared);
 }
 
 void initBarrier(std::uint64_t* barrier);
