@@ -89,11 +89,19 @@ AttentionChoice chooseAttention(const AttentionBatch& batch) {
     double best = 0;
     const Stream stream;
     const Operands operands(batch, stream);
+    const auto note = [&](const std::string& text) { choice.why += (choice.why.empty() ? "" : ", ") + text; };
     for (const std::string& kind : attentionKinds()) {
-        const double ms = timeOf(*makeAttention(kind), operands, batch, stream);
+        const auto attention = makeAttention(kind);
+        try {
+            static_cast<void>(attention->scratchBytes(batch));
+        } catch (const std::runtime_error& error) { // a library that is there and does not take the shape
+            note(kind + " cannot (" + error.what() + ")");
+            continue;
+        }
+        const double ms = timeOf(*attention, operands, batch, stream);
         char text[64];
-        std::snprintf(text, sizeof text, "%s%s %.3f ms", choice.why.empty() ? "" : ", ", kind.c_str(), ms);
-        choice.why += text;
+        std::snprintf(text, sizeof text, "%s %.3f ms", kind.c_str(), ms);
+        note(text);
         if (choice.kind.empty() || ms < kWorthIt * best) {
             choice.kind = kind;
             best = ms;

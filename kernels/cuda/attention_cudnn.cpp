@@ -41,7 +41,7 @@ struct Plan {
 
 class CudnnAttention final : public Attention {
 public:
-    CudnnAttention() { check(fe::detail::create_handle(&m_handle), "cudnnCreate"); }
+    explicit CudnnAttention(cudnnHandle_t handle) : m_handle(handle) {}
     ~CudnnAttention() override { static_cast<void>(fe::detail::destroy_handle(m_handle)); }
     CudnnAttention(const CudnnAttention&) = delete;
     CudnnAttention& operator=(const CudnnAttention&) = delete;
@@ -171,7 +171,7 @@ private:
         return plan;
     }
 
-    cudnnHandle_t m_handle = nullptr;
+    cudnnHandle_t m_handle;
     std::map<Key, Plan> m_plans;
 };
 
@@ -182,7 +182,10 @@ std::unique_ptr<Attention> makeCudnnAttention() {
         fe::cudnn_dlhandle = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_GLOBAL); // once: it stays open for the process
     if (fe::cudnn_dlhandle == nullptr)
         return nullptr;
-    return std::make_unique<CudnnAttention>();
+    cudnnHandle_t handle = nullptr; // refused: of another CUDA than the driver's, or parts of it are missing
+    if (fe::detail::create_handle(&handle) != CUDNN_STATUS_SUCCESS)
+        return nullptr;
+    return std::make_unique<CudnnAttention>(handle);
 }
 
 } // namespace telehelm::kernels::cuda

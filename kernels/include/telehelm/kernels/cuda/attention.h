@@ -49,7 +49,7 @@ struct AttentionChoice {
     std::string why; // "wgmma 0.61 ms, mma 1.02 ms forward and backward at B 1, T 4096, H 16, D 128"
 };
 /// Times each kind on random data. A later one must be 10 % faster than an earlier one to be taken, so that noise never changes
-/// the choice, on which the bits depend.
+/// the choice, on which the bits depend. One that cannot be planned for the shape is passed over, and `why` says so.
 [[nodiscard]] AttentionChoice chooseAttention(const AttentionBatch& batch);
 
 } // namespace telehelm::kernels::cuda
