@@ -53,6 +53,8 @@ SeriesModel::GroupId SeriesModel::groupOf(const QString& series) const {
         return GroupId::ValidationLoss;
     if (series.startsWith(QLatin1String("valid/")) || series == QLatin1String("bpb"))
         return GroupId::Validation;
+    if (series.startsWith(QLatin1String("rank/")))
+        return GroupId::Ranks;
     return series.startsWith(QLatin1String("mixture/")) ? GroupId::Mixture : GroupId::System;
 }
 
@@ -68,6 +70,7 @@ QString SeriesModel::groupTitle(const Group& group) const {
     case GroupId::ValidationLoss: return domains(tr("Loss"));
     case GroupId::Mixture: return tr("Mixture");
     case GroupId::System: return tr("System");
+    case GroupId::Ranks: return tr("Ranks");
     }
     return {};
 }

@@ -43,7 +43,7 @@ signals:
     void hiddenChanged(const QString& series, bool hidden);
 
 private:
-    enum class GroupId { Training, Validation, BpbEnglish, BpbChinese, ValidationLoss, Mixture, System };
+    enum class GroupId { Training, Validation, BpbEnglish, BpbChinese, ValidationLoss, Mixture, System, Ranks };
     struct Row {
         QString series, label;
         double latest = 0;

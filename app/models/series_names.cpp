@@ -23,18 +23,18 @@ QString milliseconds(double ms) {
     return ms >= 1000 ? text::fixed(ms / 1000, 2) + QStringLiteral(" s") : text::fixed(ms, ms >= 100 ? 0 : 1) + QStringLiteral(" ms");
 }
 
-/// "rank/<r>/<name>": what a rank did with its time.
+/// "rank/<r>/<name>": what a rank did with its time; short, for the list is narrow.
 QString rankSeriesLabel(const QString& name) {
     static const std::map<QString, QString> known{
         {QStringLiteral("step_ms"), SeriesModel::tr("step time")},
         {QStringLiteral("memory_bytes"), SeriesModel::tr("memory")},
         {QStringLiteral("forward_ms"), SeriesModel::tr("forward")},
         {QStringLiteral("backward_ms"), SeriesModel::tr("backward")},
-        {QStringLiteral("comm_tensor_ms"), SeriesModel::tr("tensor communication")},
-        {QStringLiteral("comm_data_ms"), SeriesModel::tr("data communication")},
-        {QStringLiteral("comm_pipeline_ms"), SeriesModel::tr("pipeline communication")},
-        {QStringLiteral("bubble_ms"), SeriesModel::tr("pipeline bubble")},
-        {QStringLiteral("sync_ms"), SeriesModel::tr("waiting for all ranks")},
+        {QStringLiteral("comm_tensor_ms"), SeriesModel::tr("TP comm.")},
+        {QStringLiteral("comm_data_ms"), SeriesModel::tr("DP comm.")},
+        {QStringLiteral("comm_pipeline_ms"), SeriesModel::tr("PP comm.")},
+        {QStringLiteral("bubble_ms"), SeriesModel::tr("bubble")},
+        {QStringLiteral("sync_ms"), SeriesModel::tr("waiting")},
         {QStringLiteral("optimizer_ms"), SeriesModel::tr("optimizer")},
         {QStringLiteral("data_ms"), SeriesModel::tr("data")},
     };
@@ -55,7 +55,7 @@ QString seriesValue(const QString& series, double value) {
         return milliseconds(value);
     if (series == QLatin1String("perf/mfu") || series.startsWith(QLatin1String("mixture/")))
         return text::fixed(value * 100, 1) + QStringLiteral(" %");
-    if (series.endsWith(QLatin1String("memory_bytes")))
+    if (series.endsWith(QLatin1String("_bytes")))
         return text::bytes(value);
     if (series.startsWith(QLatin1String("perf/")) || series == QLatin1String("train/skipped_steps"))
         return compactCount(value);
@@ -72,6 +72,10 @@ QString seriesLabel(const QString& series) {
         {QStringLiteral("perf/tokens_per_s"), SeriesModel::tr("tokens/s")},
         {QStringLiteral("perf/mfu"), SeriesModel::tr("MFU")},
         {QStringLiteral("perf/step_ms"), SeriesModel::tr("step time")},
+        {QStringLiteral("perf/rank_skew"), SeriesModel::tr("rank skew")},
+        {QStringLiteral("memory/planned_bytes"), SeriesModel::tr("memory plan")},
+        {QStringLiteral("memory/allocated_bytes"), SeriesModel::tr("allocated")},
+        {QStringLiteral("memory/peak_rss_bytes"), SeriesModel::tr("peak memory")},
         {QStringLiteral("valid/loss"), SeriesModel::tr("loss")},
         {QStringLiteral("bpb"), SeriesModel::tr("BPB weighted")},
     };
@@ -85,7 +89,7 @@ QString seriesLabel(const QString& series) {
     if (parts.size() == 3 && parts[0] == QLatin1String("mixture"))
         return parts[2] == QLatin1String("target") ? SeriesModel::tr("%1 target").arg(parts[1]) : parts[1];
     if (parts.size() == 3 && parts[0] == QLatin1String("rank"))
-        return SeriesModel::tr("rank %1 %2").arg(parts[1], rankSeriesLabel(parts[2]));
+        return SeriesModel::tr("%1 %2").arg(parts[1], rankSeriesLabel(parts[2]));
     return series;
 }
 

@@ -147,7 +147,8 @@ void TestLiveModels::seriesStandInTheirGroups() {
     ipc::DomainInfo poems{"ClassicalChinese", "zh", 0, 0, 0}, web{"WebText", "en, zh", 0, 0, 0};
     model.setRun("demo", 0, {poems, web});
     model.takeNews(batch("demo", {{"perf/mfu", 0.4321}, {"bpb/WebText", 0.6}, {"optim/lr", 1.471e-4}, {"train/loss", 1.9}}, 5));
-    model.takeNews(batch("demo", {{"bpb/ClassicalChinese", 0.9}, {"bpb", 0.7}, {"perf/tokens_per_s", 352'400}, {"rank/1/step_ms", 1562}}, 5));
+    model.takeNews(batch("demo", {{"bpb/ClassicalChinese", 0.9}, {"bpb", 0.7}, {"perf/tokens_per_s", 352'400}, {"rank/1/step_ms", 1562},
+                                    {"memory/peak_rss_bytes", 2.147e8}}, 5));
     model.takeNews(batch("other", {{"train/loss", 7}}, 6));
     QCOMPARE(printed(model), QStringLiteral("Training |  | \n"
                                             "  loss | – | 1.900\n"
@@ -161,7 +162,9 @@ void TestLiveModels::seriesStandInTheirGroups() {
                                             "  BPB ClassicalChinese | – | 0.900\n"
                                             "System |  | \n"
                                             "  MFU | – | 43.2 %\n"
-                                            "  rank 1 step time | – | 1.56 s\n"));
+                                            "  peak memory | – | 215 MB\n"
+                                            "Ranks |  | \n"
+                                            "  1 step time | – | 1.56 s\n"));
     model.setRun("other", 1, {});
     QCOMPARE(model.rowCount(), 0);
 }
