@@ -144,7 +144,7 @@ void TestCudaKernels::embedding_data() {
     QTest::addColumn<int>("N");
     QTest::addColumn<int>("V");
     QTest::addColumn<int>("C");
-    for (const auto& [N, V, C] : {std::array{1, 3, 8}, {200, 11, 24}, {129, 40, 1032}, {300, 300, 64}})
+    for (const auto& [N, V, C] : {std::array{1, 3, 8}, {200, 11, 24}, {129, 40, 1032}, {300, 300, 64}, {2000, 3, 24}, {150, 4, 2056}, {140, 5, 4104}, {40, 5, 16384}})
         QTest::addRow("N%d V%d C%d", N, V, C) << N << V << C;
 }
 
