@@ -49,7 +49,7 @@ double DeviceOptimizer::ownSquares() {
     double sum = 0;
     for (const Piece& piece : m_pieces) {
         const double squares = m_state.gradientSquares(piece.at.from, piece.at.to);
-        sum += piece.isCounted ? squares : 0 * squares;
+        sum += piece.isCounted ? squares : 0 * squares; // NaN where one of them is not finite
     }
     return sum;
 }

@@ -34,7 +34,8 @@ public:
     void clearGradients() { m_state.clearGradients(); }
     /// After the last backward: the own block's gradients, summed over the ranks.
     void reduceGradients();
-    /// Σ squares of what this rank counts of its block; not finite where any gradient of the block is not.
+    /// Σ squares of what this rank counts of its block; not finite where any gradient of the block is: nobody may update a weight
+    /// with one, whoever counts it.
     [[nodiscard]] double ownSquares();
     /// AdamW on the own block, then all ranks get all parameters. `updates` counts from 1.
     void update(std::int64_t updates, const optim::Rates& rates, float gradScale);

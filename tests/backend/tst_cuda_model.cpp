@@ -101,7 +101,8 @@ private slots:
     void tensorRanks_data();
     void tensorRanks();
     void dataRanks();
-    void copiesThatAreNotCountedShowNaN();
+    void normsOfOthersMustBeFinite_data();
+    void normsOfOthersMustBeFinite();
     void foreignTokensAreRefused();
     void shapesAreRefused();
     void blamesTheTensor();
@@ -347,28 +348,30 @@ void TestCudaModel::dataRanks() {
     COMPARE_NEAR(moved, movedAlone, 1e-3);
 }
 
-/// A tensor rank that leaves its copies of the norms to the first one must not update them with NaN unnoticed.
-void TestCudaModel::copiesThatAreNotCountedShowNaN() {
+void TestCudaModel::normsOfOthersMustBeFinite_data() {
+    QTest::addColumn<QString>("weight");
+    QTest::addColumn<float>("value");
+    QTest::newRow("NaN in a norm") << "layers.1.ffn.norm" << std::numeric_limits<float>::quiet_NaN();
+    QTest::newRow("infinity in the last norm") << "norm" << std::numeric_limits<float>::infinity();
+    QTest::newRow("NaN in a matrix") << "layers.0.attention.qkv" << std::numeric_limits<float>::quiet_NaN();
+}
+
+/// A tensor rank that leaves the norms to the first one for the global norm must still tell that one of theirs is not finite here.
+void TestCudaModel::normsOfOthersMustBeFinite() {
+    QFETCH(QString, weight);
+    QFETCH(float, value);
     const config::ModelConfig shape = smallShape();
     const auto model = makeCudaModel(shape, 1, {}, options());
-    train::DeviceOptimizer own(*model, {}, {}, false, false);
-    double expected = 0;
-    std::vector<float> gradients(static_cast<std::size_t>(model->layout().back().offset + model->layout().back().size));
-    const ParameterInfo* copied = nullptr;
-    for (const ParameterInfo& info : model->layout()) {
-        for (std::int64_t i = info.offset; i < info.offset + info.size; ++i)
-            gradients[static_cast<std::size_t>(i)] = 0.5F;
-        if (info.replicatedOverTensor())
-            copied = &info;
-        else
-            expected += 0.25 * static_cast<double>(info.size);
-    }
-    QVERIFY(copied != nullptr);
-    model->device()->upload(DeviceState::Buffer::Gradients, 0, gradients);
-    QCOMPARE(own.ownSquares(), expected);
-    gradients[static_cast<std::size_t>(copied->offset + copied->size - 1)] = std::numeric_limits<float>::quiet_NaN();
-    model->device()->upload(DeviceState::Buffer::Gradients, 0, gradients);
-    QVERIFY(std::isnan(own.ownSquares()));
+    train::DeviceOptimizer second(*model, {}, {}, false, false);
+    const std::vector<float> ones(model->parameters().size(), 1.0F);
+    model->device()->upload(DeviceState::Buffer::Gradients, 0, ones);
+    std::int64_t counted = 0;
+    for (const ParameterInfo& info : model->layout())
+        counted += info.replicatedOverTensor() ? 0 : info.size;
+    QCOMPARE(second.ownSquares(), static_cast<double>(counted));
+    const auto found = std::ranges::find(model->layout(), weight.toStdString(), &ParameterInfo::name);
+    model->device()->upload(DeviceState::Buffer::Gradients, found->offset + found->size - 1, std::span(&value, 1));
+    QVERIFY(!std::isfinite(second.ownSquares()));
 }
 
 void TestCudaModel::foreignTokensAreRefused() {
