@@ -10,7 +10,8 @@
 namespace telehelm::comm {
 
 /// Collective: with all ranks. Receive: waits for what another rank has not sent yet. Send: what it takes to hand a message over.
-enum class Call : std::uint8_t { Collective, Receive, Send };
+/// Stream: until a device has done all that it was given, its own work and what it waits for from others.
+enum class Call : std::uint8_t { Collective, Receive, Send, Stream };
 
 /// Called on the caller's thread.
 class CallListener {

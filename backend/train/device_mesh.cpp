@@ -5,6 +5,7 @@
 #include <array>
 #include <stdexcept>
 
+#include "comm/watched_device_communicator.h"
 #include "model/cuda_model.h"
 #include "telehelm/kernels/cuda/runtime.h"
 #include "train/file_io.h"
@@ -13,18 +14,20 @@
 namespace telehelm::train {
 namespace {
 
-std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const char* name, bool usesNccl) {
+std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const char* name, bool usesNccl, comm::CallListener& listener) {
     if (host.size() == 1) {
         return nullptr;
     }
     if (!usesNccl) {
         return comm::makeStagedCommunicator(host, name);
     }
+    listener.begins(comm::Call::Stream); // all ranks meet in it
     auto nccl = comm::makeNcclCommunicator(host, name);
+    listener.ended(comm::Call::Stream, 0);
     if (!nccl) {
         throw std::runtime_error(nccl.error().text());
     }
-    return std::move(*nccl);
+    return comm::watchedCommunicator(std::move(*nccl), listener);
 }
 
 } // namespace
@@ -38,12 +41,12 @@ DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int 
     return {.index = before % devices, .isShared = here > devices};
 }
 
-DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place) {
+DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, const parallel::Mesh::Listeners& listeners) {
     std::array<double, 1> isShared = {place.isShared || comm::ncclVersion().empty() ? 1.0 : 0.0};
     mesh.world().allReduce(std::span(isShared), comm::Reduce::Max); // all ranks alike
     kernels::cuda::useDevice(place.index);
-    m_tensor = axisOf(mesh.tensor(), "tensor", isShared[0] == 0);
-    m_data = axisOf(mesh.data(), "data", isShared[0] == 0);
+    m_tensor = axisOf(mesh.tensor(), "tensor", isShared[0] == 0, listeners.tensor);
+    m_data = axisOf(mesh.data(), "data", isShared[0] == 0, listeners.data);
 }
 
 std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,

@@ -24,7 +24,8 @@ struct DevicePlace {
 class DeviceMesh {
 public:
     DeviceMesh() = default;
-    DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place);
+    /// `listeners` hear of NCCL's calls; they outlive it. What is staged goes through `mesh`'s communicators, which may be watched.
+    DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, const parallel::Mesh::Listeners& listeners);
     [[nodiscard]] DeviceAxes axes() const { return {m_tensor.get(), m_data.get()}; }
 
 private:

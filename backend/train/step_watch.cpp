@@ -81,7 +81,10 @@ void AxisListener::begins(comm::Call) {
 
 void AxisListener::ended(comm::Call call, double ms) {
     m_watch.called();
-    const bool waits = m_axis == parallel::Axis::Pipeline && call == comm::Call::Receive;
+    if (m_axis == parallel::Axis::Tensor && call == comm::Call::Stream) {
+        return; // most of it is the device's own work: tensor ranks meet in the midst of their kernels
+    }
+    const bool waits = m_axis == parallel::Axis::Pipeline && (call == comm::Call::Receive || call == comm::Call::Stream);
     m_watch.add(waits                               ? Meter::Bubble
                 : m_axis == parallel::Axis::Tensor  ? Meter::CommTensor
                 : m_axis == parallel::Axis::Data    ? Meter::CommData

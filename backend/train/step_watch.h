@@ -29,11 +29,10 @@ class StepWatch {
 public:
     using OnEnter = std::function<void(std::int64_t step, Phase phase)>;
     using OnCall = std::function<void(std::int64_t step, parallel::Axis axis)>;
-    /// `onEnter` comes at each turn, before the phase's work; `onCall` before each call on an axis inside a step.
-    explicit StepWatch(OnEnter onEnter = {}, OnCall onCall = {}) : m_onEnter(std::move(onEnter)), m_onCall(std::move(onCall)) {}
-
-    /// From now on each turn is written there, too; null: nowhere. Borrowed.
-    void setPage(ipc::RankPage* page) { m_page = page; }
+    /// `onEnter` comes at each turn, before the phase's work; `onCall` before each call on an axis inside a step. Turns and calls,
+    /// those of the start included, are written to `page`, too; null: nowhere. Borrowed.
+    explicit StepWatch(OnEnter onEnter = {}, OnCall onCall = {}, ipc::RankPage* page = nullptr)
+        : m_onEnter(std::move(onEnter)), m_onCall(std::move(onCall)), m_page(page) {}
 
     void begin(std::int64_t step);
     /// The phase before ends here.
@@ -59,7 +58,7 @@ private:
 
     const OnEnter m_onEnter;
     const OnCall m_onCall;
-    ipc::RankPage* m_page = nullptr;
+    ipc::RankPage* const m_page;
     std::int64_t m_step = 0;
     bool m_isOpen = false;
     Phase m_phase = Phase::Data;

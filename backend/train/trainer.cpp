@@ -30,7 +30,6 @@ double msSince(Clock::time_point began) {
 
 TrainEnd Trainer::run() {
     const config::RunConfig& config = m_options.config;
-    m_watch.setPage(m_options.page);
     m_rankReport.expect(config);
     if (m_faults.isOn()) {
         m_engine.onBackward([this](std::int64_t microBatch) { m_faults.poisonGradient(m_step + 1, microBatch, *m_model); });

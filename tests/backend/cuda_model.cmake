@@ -9,4 +9,11 @@ if(TARGET cuda_on_host)
   target_link_libraries(tst_cuda_model_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_trainer_rig)
   add_test(NAME tst_cuda_model_on_host COMMAND tst_cuda_model_on_host)
   set_tests_properties(tst_cuda_model_on_host PROPERTIES TIMEOUT 300)
+
+  # Its own NCCL comes before the library's.
+  add_executable(tst_cuda_mesh_on_host tst_cuda_mesh.cpp)
+  set_target_properties(tst_cuda_mesh_on_host PROPERTIES AUTOMOC ON)
+  target_link_libraries(tst_cuda_mesh_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_trainer_rig)
+  add_test(NAME tst_cuda_mesh_on_host COMMAND tst_cuda_mesh_on_host)
+  set_tests_properties(tst_cuda_mesh_on_host PROPERTIES TIMEOUT 300)
 endif()

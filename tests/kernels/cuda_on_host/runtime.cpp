@@ -12,7 +12,10 @@ namespace telehelm::kernels::cuda {
 namespace {
 
 using Work = std::vector<std::function<void()>>;
-Work* recording = nullptr;
+thread_local Work* recording = nullptr;
+
+/// Kernels share the fibers: several ranks of a test, one thread each, take turns.
+std::recursive_mutex oneAtATime;
 
 /// Poisoned: what nobody writes is NaN.
 void* allocate(std::size_t bytes, int value) {
@@ -28,12 +31,12 @@ void release(void* block) {
 
 namespace host {
 void submit(std::function<void()> work) {
-    static std::recursive_mutex oneAtATime; // several ranks of a test, one thread each
-    const std::lock_guard lock(oneAtATime);
-    if (recording != nullptr)
+    if (recording != nullptr) {
         recording->push_back(std::move(work));
-    else
-        work();
+        return;
+    }
+    const std::lock_guard lock(oneAtATime);
+    work();
 }
 } // namespace host
 
@@ -101,6 +104,7 @@ Graph Graph::Recording::end() {
     return graph;
 }
 void Graph::launch(const Stream&) const {
+    const std::lock_guard lock(oneAtATime);
     for (const auto& work : *static_cast<const Work*>(m_handle.get()))
         work();
 }
