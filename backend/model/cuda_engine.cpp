@@ -66,7 +66,7 @@ void checkCudaShape(const config::ModelConfig& shape, int tensorRanks) {
 CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch, const Placement& placement,
                        const CudaOptions& options)
     : m_shape(shape), m_parallel(placement.parallel), m_slots(placement.inFlight), m_recompute(placement.recompute),
-      m_records(ready(shape, microBatch, placement, options).graphs), m_dataRanks(options.dataRanks), m_B(microBatch),
+      m_records(ready(shape, microBatch, placement, options).graphs), m_dataRanks(options.dataRanks), m_dataRank(options.dataRank), m_B(microBatch),
       m_T(shape.contextLength), m_C(shape.hiddenSize), m_H(shape.attentionHeads), m_F(shape.ffnHiddenSize), m_V(shape.vocabSize),
       m_ownC(m_C / m_parallel.tensor), m_ownH(m_H / m_parallel.tensor), m_ownF(m_F / m_parallel.tensor),
       m_ownV(m_V / m_parallel.tensor), m_ownTokens{m_ownV * m_parallel.tensorRank, m_ownV},
@@ -96,13 +96,7 @@ CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch
 
 void CudaEngine::findWeights() {
     m_layout = parameterLayout(m_shape, m_parallel);
-    m_parameterCount = paddedSize(m_layout);
-    const auto count = static_cast<std::size_t>(m_parameterCount), most = static_cast<std::size_t>(shardSize() * m_dataRanks);
-    m_parameters = cuda::DeviceBuffer(most * sizeof(float));
-    m_gradients = cuda::DeviceBuffer(most * sizeof(float));
-    m_weights = cuda::DeviceBuffer(count * sizeof(Bf16));
-    for (const cuda::DeviceBuffer* buffer : {&m_parameters, &m_gradients, &m_weights})
-        cuda::fillBytes(buffer->data(), 0, buffer->bytes(), m_stream);
+    planShard();
     std::size_t next = 0; // in the order of parameterLayout
     const auto offset = [&] { return m_layout[next++].offset; };
     if (m_parallel.hasEmbedding)
@@ -119,6 +113,22 @@ void CudaEngine::findWeights() {
         m_norm = offset();
         m_head = offset();
     }
+}
+
+void CudaEngine::planShard() {
+    constexpr std::int64_t kGrain = 64;
+    if (m_dataRank < 0 || m_dataRank >= m_dataRanks)
+        throw std::invalid_argument("model: data rank " + std::to_string(m_dataRank) + " is not among " + std::to_string(m_dataRanks));
+    m_parameterCount = paddedSize(m_layout);
+    const std::int64_t share = (m_parameterCount + m_dataRanks - 1) / m_dataRanks;
+    m_shardSize = (share + kGrain - 1) / kGrain * kGrain;
+    m_shardFrom = m_shardSize * m_dataRank;
+    const auto own = static_cast<std::size_t>(m_shardSize), all = own * static_cast<std::size_t>(m_dataRanks);
+    m_weights = cuda::DeviceBuffer(all * sizeof(Bf16));
+    m_gradients = cuda::DeviceBuffer(all * sizeof(float));
+    m_master = cuda::DeviceBuffer(own * sizeof(float));
+    for (const cuda::DeviceBuffer* buffer : {&m_weights, &m_gradients, &m_master})
+        cuda::fillBytes(buffer->data(), 0, buffer->bytes(), m_stream);
 }
 
 void CudaEngine::chooseAttention(const CudaOptions& options) {
@@ -241,19 +251,25 @@ void CudaEngine::planScratch() {
     m_hostSum = cuda::PinnedBuffer(sizeof(double));
 }
 
+/// Some weights at a time: the host may not have room for all of them in fp32.
 void CudaEngine::initialise(std::uint64_t seed) {
-    m_hostParameters.assign(static_cast<std::size_t>(m_parameterCount), 0.0F);
-    kernels::runTeam(kernels::availableThreads(), [&](const kernels::Worker& worker) {
-        for (std::size_t i = static_cast<std::size_t>(worker.index); i < m_layout.size();
-             i += static_cast<std::size_t>(worker.count)) {
-            const ParameterInfo& info = m_layout[i];
-            initialiseWeight(
-                std::span(m_hostParameters).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size)),
-                info, m_shape, seed);
-        }
-    });
-    m_parametersMoved = false;
-    takeParameters();
+    constexpr std::int64_t kAtOnce = std::int64_t{1} << 28;
+    std::vector<float> values;
+    for (std::size_t first = 0, end = 0; first < m_layout.size(); first = end) {
+        const std::int64_t from = m_layout[first].offset;
+        std::int64_t to = from;
+        for (; end < m_layout.size() && (end == first || m_layout[end].offset + m_layout[end].size <= from + kAtOnce); ++end)
+            to = m_layout[end].offset + m_layout[end].size;
+        values.resize(static_cast<std::size_t>(to - from));
+        kernels::runTeam(kernels::availableThreads(), [&](const kernels::Worker& worker) {
+            for (std::size_t i = first + static_cast<std::size_t>(worker.index); i < end; i += static_cast<std::size_t>(worker.count)) {
+                const ParameterInfo& info = m_layout[i];
+                initialiseWeight(std::span(values).subspan(static_cast<std::size_t>(info.offset - from), static_cast<std::size_t>(info.size)),
+                                 info, m_shape, seed);
+            }
+        });
+        upload(Buffer::Parameters, from, values);
+    }
 }
 
 /// Checks a micro-batch, brings its tokens to the device and says how many sequences it has.

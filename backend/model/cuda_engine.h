@@ -47,15 +47,20 @@ public:
                       std::span<float> nats) override;
 
     // DeviceState
-    std::int64_t shardSize() const override;
-    void makeMoments(std::int64_t from, std::int64_t to) override;
+    std::int64_t shardSize() const override { return m_shardSize; }
+    std::int64_t shardFrom() const override { return m_shardFrom; }
+    void makeMoments() override;
     void clearGradients() override;
     double gradientSquares(std::int64_t from, std::int64_t to) override;
     void adamw(std::span<const Update> updates) override;
     void download(Buffer buffer, std::int64_t from, std::span<float> host) override;
     void upload(Buffer buffer, std::int64_t from, std::span<const float> host) override;
-    float* pointer(Buffer buffer) override;
-    void refreshWeights() override;
+    float* gradientData() override { return m_gradients.as<float>(); }
+    kernels::cuda::Bf16* weightData() override { return m_weights.as<Bf16>(); }
+    void weightsMoved() override { m_parametersMoved = true; }
+    std::size_t weightBytes() const override { return m_weights.bytes(); }
+    std::size_t gradientBytes() const override { return m_gradients.bytes(); }
+    std::size_t shardBytes() const override { return m_master.bytes() + m_first.bytes() + m_second.bytes(); }
     const kernels::cuda::Stream& stream() const override { return m_stream; }
 
 private:
@@ -96,6 +101,7 @@ private:
 
     // cuda_engine.cpp
     void findWeights();
+    void planShard();
     void planActivations();
     void planKept(LayerActivations& layer);
     void planRecomputed(LayerActivations& layer);
@@ -110,6 +116,14 @@ private:
     double lossSum();
     void toStaging(std::span<float> staging, const Bf16* values);
     void fromStaging(Bf16* values, std::span<const float> staging);
+
+    // cuda_engine_state.cpp
+    /// Calls own(from, to) for what is of the shard and others(from, to) for the rest of [from, to).
+    template <typename Own, typename Others>
+    void byShard(std::int64_t from, std::int64_t to, const Own& own, const Others& others) const;
+    float* place(Buffer buffer, std::int64_t from);
+    void downloadParameters(std::int64_t from, std::span<float> host);
+    void uploadParameters(std::int64_t from, std::span<const float> host);
 
     // cuda_engine_forward.cpp
     void forward(const Part& part, std::int64_t sequences);
@@ -144,14 +158,15 @@ private:
     std::vector<int> m_slots; // of each chunk
     Recompute m_recompute;
     bool m_records;
-    int m_dataRanks;
+    int m_dataRanks, m_dataRank;
     std::int64_t m_B, m_T, m_C, m_H, m_F, m_V;
     std::int64_t m_ownC, m_ownH, m_ownF, m_ownV; // this tensor rank's
     kernels::cuda::Vocabulary m_ownTokens;
     std::int64_t m_rowParts; // tensor ranks under sequence parallelism, else 1
     float m_epsilon, m_inputMult, m_outputMult, m_attentionScale;
     std::vector<ParameterInfo> m_layout;
-    std::int64_t m_parameterCount = 0; // padded
+    std::int64_t m_parameterCount = 0;             // padded
+    std::int64_t m_shardSize = 0, m_shardFrom = 0; // of the optimizer's state
     std::vector<LayerOffsets> m_offsets;
     std::int64_t m_embedding = 0, m_norm = 0, m_head = 0; // offsets
     std::int64_t m_headRows = 0;
@@ -160,11 +175,10 @@ private:
     comm::DeviceCommunicator* m_tensor = nullptr; // null: one tensor rank
     kernels::cuda::Gemm m_gemm;
     std::unique_ptr<kernels::cuda::Attention> m_attention;
-    kernels::cuda::DeviceBuffer m_parameters, m_gradients; // fp32, padded
-    kernels::cuda::DeviceBuffer m_weights;                 // bf16: what the kernels read
-    kernels::cuda::DeviceBuffer m_first, m_second;         // moments of [m_momentsFrom, m_momentsTo)
-    std::int64_t m_momentsFrom = 0, m_momentsTo = 0;
-    kernels::cuda::DeviceBuffer m_chunks; // of AdamW
+    kernels::cuda::DeviceBuffer m_weights;                   // bf16, data ranks × shard: what the kernels read
+    kernels::cuda::DeviceBuffer m_gradients;                 // fp32, data ranks × shard
+    kernels::cuda::DeviceBuffer m_master, m_first, m_second; // fp32, shard: weights and their moments
+    kernels::cuda::DeviceBuffer m_chunks;                    // of AdamW
     std::vector<kernels::cuda::AdamWChunk> m_chunkList;
     DeviceArena m_arena;
     std::map<GraphKey, Recorded> m_graphs;

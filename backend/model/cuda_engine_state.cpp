@@ -33,24 +33,10 @@ void CudaEngine::takeParameters() {
     m_parametersMoved = false;
 }
 
-std::int64_t CudaEngine::shardSize() const {
-    constexpr std::int64_t kGrain = 64;
-    const std::int64_t share = (m_parameterCount + m_dataRanks - 1) / m_dataRanks;
-    return (share + kGrain - 1) / kGrain * kGrain;
-}
-
-void CudaEngine::refreshWeights() {
-    cuda::toBf16(m_weights.as<Bf16>(), m_parameters.as<float>(), m_parameterCount, m_stream);
-    m_parametersMoved = true;
-}
-
-void CudaEngine::makeMoments(std::int64_t from, std::int64_t to) {
-    m_momentsFrom = from;
-    m_momentsTo = to;
-    const auto bytes = static_cast<std::size_t>(to - from) * sizeof(float);
+void CudaEngine::makeMoments() {
     for (cuda::DeviceBuffer* moment : {&m_first, &m_second}) {
-        *moment = cuda::DeviceBuffer(bytes);
-        cuda::fillBytes(moment->data(), 0, bytes, m_stream);
+        *moment = cuda::DeviceBuffer(m_master.bytes());
+        cuda::fillBytes(moment->data(), 0, moment->bytes(), m_stream);
     }
 }
 
@@ -73,7 +59,7 @@ void CudaEngine::adamw(std::span<const Update> updates) {
         return a.rate == b.rate && a.decay == b.decay;
     };
     for (const Update& update : updates) {
-        if (update.from < m_momentsFrom || update.to > m_momentsTo)
+        if (update.from < m_shardFrom || update.to > m_shardFrom + m_shardSize || m_first.bytes() == 0)
             throw std::out_of_range("model: an update outside of what has moments");
         std::size_t group = 0;
         while (group < count && !isSame(groups.steps[group], update.step))
@@ -83,7 +69,7 @@ void CudaEngine::adamw(std::span<const Update> updates) {
         if (group == count)
             groups.steps[count++] = update.step;
         for (std::int64_t at = update.from; at < update.to; at += cuda::kAdamWChunk)
-            chunks.push_back({at - m_momentsFrom,
+            chunks.push_back({at - m_shardFrom,
                               static_cast<std::int32_t>(std::min<std::int64_t>(cuda::kAdamWChunk, update.to - at)),
                               static_cast<std::int32_t>(group)});
     }
@@ -98,42 +84,96 @@ void CudaEngine::adamw(std::span<const Update> updates) {
         cuda::copyToDevice(m_chunks.data(), m_chunkList.data(), m_chunkList.size() * sizeof(cuda::AdamWChunk), m_stream);
         m_stream.synchronize();
     }
-    cuda::adamw(m_parameters.as<float>() + m_momentsFrom, m_weights.as<Bf16>() + m_momentsFrom, m_first.as<float>(),
-                m_second.as<float>(), m_gradients.as<float>() + m_momentsFrom, m_chunks.as<cuda::AdamWChunk>(),
-                std::ssize(m_chunkList), groups, m_stream);
+    cuda::adamw(m_master.as<float>(), m_weights.as<Bf16>() + m_shardFrom, m_first.as<float>(), m_second.as<float>(),
+                m_gradients.as<float>() + m_shardFrom, m_chunks.as<cuda::AdamWChunk>(), std::ssize(m_chunkList), groups, m_stream);
     m_parametersMoved = true;
 }
 
-float* CudaEngine::pointer(Buffer buffer) {
+/// Where an element lies that is here in fp32.
+float* CudaEngine::place(Buffer buffer, std::int64_t from) {
     switch (buffer) {
     case Buffer::Parameters:
-        return m_parameters.as<float>();
+        return m_master.as<float>() + from - m_shardFrom;
     case Buffer::Gradients:
-        return m_gradients.as<float>();
+        return m_gradients.as<float>() + from;
     case Buffer::FirstMoment:
-        return m_first.as<float>();
+        return m_first.as<float>() + from - m_shardFrom;
     case Buffer::SecondMoment:
-        return m_second.as<float>();
+        return m_second.as<float>() + from - m_shardFrom;
     }
     return nullptr;
 }
 
 void CudaEngine::download(Buffer buffer, std::int64_t from, std::span<float> host) {
-    const bool isMoment = buffer == Buffer::FirstMoment || buffer == Buffer::SecondMoment;
-    cuda::copyToHost(host.data(), pointer(buffer) + from - (isMoment ? m_momentsFrom : 0), host.size_bytes(), m_stream);
+    if (buffer == Buffer::Parameters) {
+        downloadParameters(from, host);
+        return;
+    }
+    cuda::copyToHost(host.data(), place(buffer, from), host.size_bytes(), m_stream);
     m_stream.synchronize();
 }
 
 void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float> host) {
-    const bool isMoment = buffer == Buffer::FirstMoment || buffer == Buffer::SecondMoment;
-    cuda::copyToDevice(pointer(buffer) + from - (isMoment ? m_momentsFrom : 0), host.data(), host.size_bytes(), m_stream);
     if (buffer == Buffer::Parameters) {
-        const std::int64_t count = std::min(std::ssize(host), m_parameterCount - from); // without padding
-        cuda::toBf16(m_weights.as<Bf16>() + from, m_parameters.as<float>() + from, count, m_stream);
-        m_parametersMoved = true;
+        uploadParameters(from, host);
+        return;
     }
+    cuda::copyToDevice(place(buffer, from), host.data(), host.size_bytes(), m_stream);
     m_gradientsMoved |= buffer == Buffer::Gradients;
     m_stream.synchronize();
+}
+
+template <typename Own, typename Others>
+void CudaEngine::byShard(std::int64_t from, std::int64_t to, const Own& own, const Others& others) const {
+    const std::int64_t begin = std::clamp(m_shardFrom, from, to), end = std::clamp(m_shardFrom + m_shardSize, from, to);
+    if (from < begin)
+        others(from, begin);
+    if (begin < end)
+        own(begin, end);
+    if (end < to)
+        others(end, to);
+}
+
+void CudaEngine::downloadParameters(std::int64_t from, std::span<float> host) {
+    std::vector<Bf16> rounded; // what is here in bf16 alone
+    const auto at = [from](std::int64_t element) { return static_cast<std::size_t>(element - from); };
+    const std::int64_t end = from + std::ssize(host);
+    byShard(
+        from, end,
+        [&](std::int64_t begin, std::int64_t to) {
+            cuda::copyToHost(&host[at(begin)], place(Buffer::Parameters, begin), static_cast<std::size_t>(to - begin) * sizeof(float),
+                             m_stream);
+        },
+        [&](std::int64_t begin, std::int64_t to) {
+            rounded.resize(host.size());
+            cuda::copyToHost(&rounded[at(begin)], weight(begin), static_cast<std::size_t>(to - begin) * sizeof(Bf16), m_stream);
+        });
+    m_stream.synchronize();
+    byShard(
+        from, end, [](std::int64_t, std::int64_t) {},
+        [&](std::int64_t begin, std::int64_t to) {
+            std::transform(&rounded[at(begin)], rounded.data() + at(to), &host[at(begin)], [](Bf16 value) { return cuda::toFloat(value); });
+        });
+}
+
+void CudaEngine::uploadParameters(std::int64_t from, std::span<const float> host) {
+    std::vector<Bf16> rounded; // what has no place in fp32 here
+    const auto at = [from](std::int64_t element) { return static_cast<std::size_t>(element - from); };
+    byShard(
+        from, from + std::ssize(host),
+        [&](std::int64_t begin, std::int64_t to) {
+            float* const master = place(Buffer::Parameters, begin);
+            cuda::copyToDevice(master, &host[at(begin)], static_cast<std::size_t>(to - begin) * sizeof(float), m_stream);
+            cuda::toBf16(m_weights.as<Bf16>() + begin, master, to - begin, m_stream);
+        },
+        [&](std::int64_t begin, std::int64_t to) {
+            rounded.resize(host.size());
+            std::transform(&host[at(begin)], host.data() + at(to), &rounded[at(begin)], [](float value) { return cuda::toBf16(value); });
+            cuda::copyToDevice(m_weights.as<Bf16>() + begin, &rounded[at(begin)], static_cast<std::size_t>(to - begin) * sizeof(Bf16),
+                               m_stream);
+        });
+    m_stream.synchronize();
+    m_parametersMoved = true;
 }
 
 /// Tensors stay on the device; only whether they are finite comes here.

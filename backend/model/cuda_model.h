@@ -17,7 +17,7 @@ struct CudaOptions {
     std::string attention = {}; // a kind of kernels::cuda::attentionKinds(); empty: the fastest by measurement
     bool graphs = true;         // record the micro-batch once and launch it as a whole, where nothing in it must ask the host
     comm::DeviceCommunicator* tensor = nullptr;                                 // where parallel.tensor > 1; outlives the engine
-    int dataRanks = 1;                                                          // that share the optimizer's state
+    int dataRanks = 1, dataRank = 0; // that share the optimizer's state; whose shard of it is here
     std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
 };
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flat fp32 buffers of a model that lives on a device: master weights, gradients and Adam's moments. The optimizer works on
-// them there; checkpoints, resharding and communicators of the host go through download and upload.
+// The flat buffers of a model that lives on a device: bf16 weights and fp32 gradients of all its elements, and of one data rank's
+// shard fp32 master weights and Adam's moments. The optimizer works on them there; checkpoints and resharding go through download
+// and upload.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "telehelm/kernels/adamw.h"
+#include "telehelm/kernels/cuda/bf16.h"
 #include "telehelm/kernels/cuda/runtime.h"
 
 namespace telehelm::model {
@@ -22,26 +24,33 @@ public:
     };
     virtual ~DeviceState() = default;
 
-    /// Elements that one data rank owns: parameters and gradients have room for data ranks times that (CudaOptions::dataRanks),
-    /// zeros behind the model's last weight.
+    /// Elements of each data rank's shard; rank r has [r, r + 1) times that. Weights and gradients have room for all of them
+    /// (CudaOptions::dataRanks), zeros behind the model's last weight.
     [[nodiscard]] virtual std::int64_t shardSize() const = 0;
-    /// Once, before the moments are used: zeroed, for elements [from, to) alone.
-    virtual void makeMoments(std::int64_t from, std::int64_t to) = 0;
+    /// Where the own shard begins (CudaOptions::dataRank).
+    [[nodiscard]] virtual std::int64_t shardFrom() const = 0;
+    /// Once, before the own shard's moments are used: zeroed.
+    virtual void makeMoments() = 0;
     virtual void clearGradients() = 0;
     /// Σ g² in double of elements [from, to), in an order that depends on the range only. Synchronizes.
     [[nodiscard]] virtual double gradientSquares(std::int64_t from, std::int64_t to) = 0;
-    /// AdamW on the master weights; the bf16 weights that the kernels read follow.
+    /// AdamW on master weights of the own shard; the bf16 weights that the kernels read follow.
     virtual void adamw(std::span<const Update> updates) = 0;
 
     /// Between a buffer's elements from `from` on and the host. Both synchronize; after uploading parameters the kernels read
-    /// them.
+    /// them. Parameters are the master weights in the own shard and what the kernels read elsewhere; moments are the own shard's.
     virtual void download(Buffer buffer, std::int64_t from, std::span<float> host) = 0;
     virtual void upload(Buffer buffer, std::int64_t from, std::span<const float> host) = 0;
 
-    /// Device memory, for communicators that take it: the whole buffer, of moments what makeMoments asked for.
-    [[nodiscard]] virtual float* pointer(Buffer buffer) = 0;
-    /// After the parameters were written through pointer().
-    virtual void refreshWeights() = 0;
+    /// Device memory, for communicators that take it: shardSize() times data ranks.
+    [[nodiscard]] virtual float* gradientData() = 0;
+    [[nodiscard]] virtual kernels::cuda::Bf16* weightData() = 0;
+    /// After weights were written through weightData().
+    virtual void weightsMoved() = 0;
+    /// Bytes that are allocated for them.
+    [[nodiscard]] virtual std::size_t weightBytes() const = 0;
+    [[nodiscard]] virtual std::size_t gradientBytes() const = 0;
+    [[nodiscard]] virtual std::size_t shardBytes() const = 0;
     [[nodiscard]] virtual const kernels::cuda::Stream& stream() const = 0;
 };
 

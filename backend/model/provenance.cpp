@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "model/device_state.h"
+
 namespace telehelm::model {
 namespace {
 
@@ -40,8 +42,22 @@ std::int64_t placeOf(const std::string& tensor, std::int64_t layer) {
 bool weightIsBad(Model& model, const std::string& name) {
     const auto& layout = model.layout();
     const auto found = std::ranges::find(layout, name, &ParameterInfo::name);
-    return found != layout.end() &&
-           !isFinite(model.parameters().subspan(static_cast<std::size_t>(found->offset), static_cast<std::size_t>(found->size)));
+    if (found == layout.end()) {
+        return false;
+    }
+    if (DeviceState* device = model.device()) {
+        std::vector<float> values(static_cast<std::size_t>(found->size));
+        device->download(DeviceState::Buffer::Parameters, found->offset, values);
+        return !isFinite(values);
+    }
+    return !isFinite(model.parameters().subspan(static_cast<std::size_t>(found->offset), static_cast<std::size_t>(found->size)));
+}
+
+bool gradientIsFinite(Model& model, const ParameterInfo& weight) {
+    if (DeviceState* device = model.device()) { // squares of fp32 don't overflow in double
+        return std::isfinite(device->gradientSquares(weight.offset, weight.offset + weight.size));
+    }
+    return isFinite(model.gradients().subspan(static_cast<std::size_t>(weight.offset), static_cast<std::size_t>(weight.size)));
 }
 
 std::optional<NonFinite> firstInForward(Model& model, std::int64_t layers) {
@@ -63,10 +79,9 @@ std::optional<NonFinite> firstInForward(Model& model, std::int64_t layers) {
 
 std::optional<NonFinite> firstInBackward(Model& model, std::int64_t layers) {
     const std::vector<ParameterInfo>& layout = model.layout();
-    const std::span<const float> gradients = model.gradients();
     std::optional<NonFinite> first;
     for (const ParameterInfo& weight : layout) { // chunk by chunk, which is not the model's order
-        if (isFinite(gradients.subspan(static_cast<std::size_t>(weight.offset), static_cast<std::size_t>(weight.size)))) {
+        if (gradientIsFinite(model, weight)) {
             continue;
         }
         const bool isBad = weightIsBad(model, weight.name);

@@ -58,7 +58,7 @@ std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const p
     }
     return model::makeCudaModel(
         config.model, config.microSequences(), placement,
-        {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .onNote = onNote});
+        {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .onNote = onNote});
 }
 
 } // namespace telehelm::train

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "train/step_engine.h"
 
@@ -12,12 +13,13 @@ using Buffer = model::DeviceState::Buffer;
 
 DeviceOptimizer::DeviceOptimizer(model::Model& model, const DeviceAxes& axes, const config::OptimizerConfig& config,
                                  bool sumsNorms, bool countsNorms)
-    : m_model(model), m_state(*model.device()), m_axes(axes), m_config(config), m_countsAll(countsNorms) {
+    : m_state(*model.device()), m_axes(axes), m_config(config), m_countsAll(countsNorms) {
     const std::vector<model::ParameterInfo>& layout = model.layout();
     const std::int64_t end = layout.back().offset + layout.back().size, rank = m_axes.data != nullptr ? m_axes.data->rank() : 0;
-    m_size = end;
-    m_from = std::min(end, m_state.shardSize() * rank);
-    m_to = std::min(end, m_state.shardSize() * (rank + 1));
+    if (m_state.shardFrom() != m_state.shardSize() * rank)
+        throw std::logic_error("optimizer: the model holds another data rank's shard");
+    m_from = std::min(end, m_state.shardFrom());
+    m_to = std::min(end, m_state.shardFrom() + m_state.shardSize());
     for (const model::ParameterInfo& info : layout) {
         const Stretch part{std::max(info.offset, m_from), std::min(info.offset + info.size, m_to)};
         if (part.from < part.to)
@@ -26,18 +28,18 @@ DeviceOptimizer::DeviceOptimizer(model::Model& model, const DeviceAxes& axes, co
             m_norms.push_back({info.offset, info.offset + info.size});
     }
     m_updates.resize(m_pieces.size());
-    m_state.makeMoments(m_from, m_to);
+    m_state.makeMoments();
 }
 
 void DeviceOptimizer::reduceGradients() {
-    float* const gradients = m_state.pointer(Buffer::Gradients);
+    float* const gradients = m_state.gradientData();
     for (const Stretch& norm : m_norms)
         m_axes.tensor->allReduce(gradients + norm.from, static_cast<std::size_t>(norm.to - norm.from), comm::DeviceType::Float,
                                  comm::Reduce::Sum, m_state.stream());
     if (m_axes.data == nullptr)
         return;
     const std::int64_t size = m_state.shardSize();
-    m_axes.data->reduceScatter(gradients, gradients + size * m_axes.data->rank(), static_cast<std::size_t>(size),
+    m_axes.data->reduceScatter(gradients, gradients + m_state.shardFrom(), static_cast<std::size_t>(size),
                                comm::DeviceType::Float, m_state.stream());
     m_axes.data->wait(m_state.stream());
 }
@@ -72,17 +74,17 @@ void DeviceOptimizer::update(std::int64_t updates, const optim::Rates& rates, fl
                                  .gradScale = gradScale}};
     }
     m_state.adamw(m_updates);
-    gatherParameters();
+    gatherWeights();
 }
 
-void DeviceOptimizer::gatherParameters() {
+void DeviceOptimizer::gatherWeights() {
     if (m_axes.data == nullptr)
         return;
     const std::int64_t size = m_state.shardSize();
-    float* const parameters = m_state.pointer(Buffer::Parameters);
-    m_axes.data->allGather(parameters + size * m_axes.data->rank(), parameters, static_cast<std::size_t>(size),
-                           comm::DeviceType::Float, m_state.stream());
-    m_state.refreshWeights();
+    kernels::cuda::Bf16* const weights = m_state.weightData();
+    m_axes.data->allGather(weights + m_state.shardFrom(), weights, static_cast<std::size_t>(size), comm::DeviceType::Bf16,
+                           m_state.stream());
+    m_state.weightsMoved();
     m_axes.data->wait(m_state.stream());
 }
 
@@ -103,7 +105,7 @@ void DeviceOptimizer::takeShard() {
              {std::pair{Buffer::Parameters, &m_parameters}, {Buffer::FirstMoment, &m_first}, {Buffer::SecondMoment, &m_second}})
             m_state.upload(buffer, m_from, *host);
     m_handedOut = false;
-    gatherParameters();
+    gatherWeights();
 }
 
 } // namespace telehelm::train

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The optimizer's half of a step where weights, gradients and moments live on a device: the distributed optimizer over the data
-// axis with one block a rank. The host sees a shard only when it is saved or loaded.
+// axis with one block a rank. Each rank has fp32 master weights and moments of its own block alone, and all weights in bf16. The
+// host sees a block only when it is saved or loaded.
 #pragma once
 
 #include <cstdint>
@@ -37,34 +38,29 @@ public:
     /// Σ squares of what this rank counts of its block; not finite where any gradient of the block is: nobody may update a weight
     /// with one, whoever counts it.
     [[nodiscard]] double ownSquares();
-    /// AdamW on the own block, then all ranks get all parameters. `updates` counts from 1.
+    /// AdamW on the own block, then all ranks get all weights in bf16. `updates` counts from 1.
     void update(std::int64_t updates, const optim::Rates& rates, float gradScale);
 
     /// A copy of the own block on the host, padding included; what a checkpoint is written from, or loaded into before
     /// takeShard().
     [[nodiscard]] Shard shard();
-    /// The block goes back to the device, if it was handed out since the last time, and all ranks get all parameters.
+    /// The block goes back to the device, if it was handed out since the last time, and all ranks get all weights in bf16.
     void takeShard();
-
-    [[nodiscard]] std::size_t parameterBytes() const { return static_cast<std::size_t>(m_size) * 6; } // fp32 and bf16
-    [[nodiscard]] std::size_t gradientBytes() const { return static_cast<std::size_t>(m_size) * 4; }
-    [[nodiscard]] std::size_t momentBytes() const { return static_cast<std::size_t>(m_to - m_from) * 8; }
 
 private:
     struct Piece {
         Stretch at;
         bool isMatrixLike, decays, isCounted;
     };
-    void gatherParameters();
+    void gatherWeights();
 
     // constant after construction
-    model::Model& m_model;
     model::DeviceState& m_state;
     DeviceAxes m_axes;
     config::OptimizerConfig m_config;
     std::vector<Stretch> m_norms; // to be summed over the tensor ranks
     std::vector<Piece> m_pieces;  // of weights in the own block
-    std::int64_t m_size, m_from, m_to;
+    std::int64_t m_from, m_to;
     bool m_countsAll;
     // trainer thread only
     std::vector<model::DeviceState::Update> m_updates;

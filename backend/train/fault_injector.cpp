@@ -10,6 +10,8 @@
 
 #include <unistd.h>
 
+#include "model/device_state.h"
+
 namespace telehelm::train {
 namespace {
 
@@ -17,6 +19,30 @@ namespace {
 void lastWord(int rank, const char* what, std::int64_t step, const char* phase) {
     std::fprintf(stderr, "[faults] rank %d %s in step %lld, phase %s\n", rank, what, static_cast<long long>(step), phase);
     std::fflush(stderr);
+}
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+std::span<float> partOf(std::span<float> of, const model::ParameterInfo& weight) {
+    return of.subspan(static_cast<std::size_t>(weight.offset), static_cast<std::size_t>(weight.size));
+}
+
+std::vector<float> read(model::Model& model, const model::ParameterInfo& weight) {
+    std::vector<float> values(static_cast<std::size_t>(weight.size));
+    if (model::DeviceState* device = model.device()) {
+        device->download(model::DeviceState::Buffer::Parameters, weight.offset, values);
+    } else {
+        std::ranges::copy(partOf(model.parameters(), weight), values.begin());
+    }
+    return values;
+}
+
+void write(model::Model& model, const model::ParameterInfo& weight, std::span<const float> values) {
+    if (model::DeviceState* device = model.device()) {
+        device->upload(model::DeviceState::Buffer::Parameters, weight.offset, values);
+    } else {
+        std::ranges::copy(values, partOf(model.parameters(), weight).begin());
+    }
 }
 
 } // namespace
@@ -92,10 +118,9 @@ bool FaultInjector::poisons(std::int64_t step, const char* direction) const {
            step < m_faults.nanStep + m_faults.nanSteps;
 }
 
-std::span<float> FaultInjector::poisonedPart(const model::Model& model, std::span<float> of) const {
+const model::ParameterInfo* FaultInjector::poisoned(const model::Model& model) const {
     const auto found = std::ranges::find(model.layout(), m_faults.nanName(), &model::ParameterInfo::name);
-    return found == model.layout().end() ? std::span<float>()
-                                         : of.subspan(static_cast<std::size_t>(found->offset), static_cast<std::size_t>(found->size));
+    return found == model.layout().end() ? nullptr : &*found;
 }
 
 Result<void> FaultInjector::check(const model::Model& model) const {
@@ -115,33 +140,31 @@ Result<void> FaultInjector::check(const model::Model& model) const {
 }
 
 void FaultInjector::poison(std::int64_t step, model::Model& model) {
-    if (poisons(step, "forward")) {
-        const std::span<float> weight = poisonedPart(model, model.parameters());
-        m_healthy.assign(weight.begin(), weight.end());
-        std::ranges::fill(weight, std::numeric_limits<float>::quiet_NaN()); // all of it: a batch may leave out a token's row
-        model.takeParameters();
+    if (const model::ParameterInfo* weight = poisons(step, "forward") ? poisoned(model) : nullptr) {
+        m_healthy = read(model, *weight);
+        write(model, *weight, std::vector<float>(m_healthy.size(), kNaN)); // all of it: a batch may leave out a token's row
     }
 }
 
 void FaultInjector::heal(model::Model& model) {
     if (!m_healthy.empty()) {
-        std::ranges::copy(m_healthy, poisonedPart(model, model.parameters()).begin());
-        model.takeParameters();
+        write(model, *poisoned(model), m_healthy);
         m_healthy.clear();
     }
 }
 
 void FaultInjector::poisonGradient(std::int64_t step, std::int64_t microBatch, model::Model& model) const {
     if (poisons(step, "backward") && microBatch == m_faults.nanMicroBatch) {
-        poisonedPart(model, model.gradients()).front() = std::numeric_limits<float>::quiet_NaN();
+        partOf(model.gradients(), *poisoned(model)).front() = kNaN;
     }
 }
 
 void FaultInjector::drift(model::Model& model) {
     const auto replica = std::ranges::find_if(model.layout(), &model::ParameterInfo::replicatedOverTensor);
-    float& weight = model.parameters()[static_cast<std::size_t>(replica->offset)];
-    weight = std::nextafter(weight, 2.0F);
-    model.takeParameters();
+    std::vector<float> weight = read(model, *replica);
+    constexpr float kStepOfBf16 = 1.0F / 128; // of 1, where norms start: what the kernels read drifts, too
+    weight.front() = model.device() != nullptr ? weight.front() + kStepOfBf16 : std::nextafter(weight.front(), 2.0F);
+    write(model, *replica, weight);
 }
 
 } // namespace telehelm::train

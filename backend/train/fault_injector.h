@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -43,8 +42,8 @@ public:
 
 private:
     [[nodiscard]] bool poisons(std::int64_t step, const char* direction) const;
-    /// Of the tensor that is poisoned; empty: this rank does not hold it.
-    [[nodiscard]] std::span<float> poisonedPart(const model::Model& model, std::span<float> of) const;
+    /// The tensor that is poisoned; null: this rank does not hold it.
+    [[nodiscard]] const model::ParameterInfo* poisoned(const model::Model& model) const;
     void failIn(std::int64_t step, const char* phase) const;
 
     const config::FaultsConfig m_faults;

@@ -25,14 +25,15 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
       m_lastChunk(config.parallel.chunks - 1), m_trainsWhole(config.parallel.pipeline * config.parallel.chunks == 1),
       m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
-      m_threads(threads), m_runner(config, model, mesh),
-      m_buckets(model, mesh, config.parallel.bucketBytes, config.parallel.sequence && config.parallel.tensor > 1) {
+      m_threads(threads), m_runner(config, model, mesh) {
+    const bool sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
     if (model.device() != nullptr) {
-        m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, config.parallel.sequence && config.parallel.tensor > 1,
-                                                     mesh.own().tensor == 0);
+        m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0);
+    } else {
+        m_buckets = std::make_unique<Buckets>(model, mesh, config.parallel.bucketBytes, sumsNorms);
     }
-    for (std::size_t bucket = 0; m_device == nullptr && bucket < m_buckets.count(); ++bucket) {
-        const Stretch own = m_buckets.own(bucket);
+    for (std::size_t bucket = 0; m_device == nullptr && bucket < m_buckets->count(); ++bucket) {
+        const Stretch own = m_buckets->own(bucket);
         m_optimizers.emplace_back(model.layout(), own.from, own.to, config.optimizer, threads);
     }
     m_inputs.resize(at(m_own * m_contextLength));
@@ -51,10 +52,10 @@ void StepEngine::listen() {
     if (m_ranks.size() == 1 || m_device != nullptr) {
         return;
     }
-    m_tellsWeights = m_model.onWeights({.needed = [this](std::int64_t from, std::int64_t to) { m_buckets.need(from, to); },
+    m_tellsWeights = m_model.onWeights({.needed = [this](std::int64_t from, std::int64_t to) { m_buckets->need(from, to); },
                                         .done = [this](std::int64_t from, std::int64_t to) {
                                             if (m_completes) {
-                                                m_buckets.done(from, to);
+                                                m_buckets->done(from, to);
                                             }
                                         }});
 }
@@ -69,11 +70,11 @@ std::vector<Shard> StepEngine::shards() {
         return {m_device->shard()};
     }
     std::vector<Shard> shards;
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+    for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
         optim::AdamW& optimizer = m_optimizers[bucket];
         shards.push_back({.from = optimizer.from(),
                           .to = optimizer.to(),
-                          .parameters = m_buckets.ownParameters(bucket),
+                          .parameters = m_buckets->ownParameters(bucket),
                           .firstMoment = optimizer.firstMoment(),
                           .secondMoment = optimizer.secondMoment()});
     }
@@ -82,16 +83,17 @@ std::vector<Shard> StepEngine::shards() {
 
 EngineMemory StepEngine::memory() {
     if (m_device != nullptr) {
-        return {.parameters = m_device->parameterBytes(),
-                .gradients = m_device->gradientBytes(),
-                .optimizer = m_device->momentBytes(),
+        const model::DeviceState& state = *m_model.device();
+        return {.parameters = state.weightBytes(),
+                .gradients = state.gradientBytes(),
+                .optimizer = state.shardBytes(),
                 .activations = m_model.activationBytes(),
                 .messages = m_runner.bytes() + m_ranks.bytes()};
     }
     EngineMemory memory{.parameters = m_model.parameters().size_bytes(),
                         .gradients = m_model.gradients().size_bytes(),
                         .activations = m_model.activationBytes(),
-                        .messages = m_buckets.bytes() + m_runner.bytes() + m_ranks.bytes()};
+                        .messages = m_buckets->bytes() + m_runner.bytes() + m_ranks.bytes()};
     for (optim::AdamW& optimizer : m_optimizers) {
         memory.optimizer += optimizer.firstMoment().size_bytes() + optimizer.secondMoment().size_bytes();
     }
@@ -103,8 +105,8 @@ void StepEngine::gatherParameters() {
         m_device->takeShard();
         return;
     }
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
-        m_buckets.startGather(bucket);
+    for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
+        m_buckets->startGather(bucket);
     }
     settle();
 }
@@ -135,7 +137,7 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     }
     const double nats = m_runner.run(m_inputs, m_targets, gradScale, [this, reduces](const parallel::Action& action, bool isLast) {
         m_completes = reduces && isLast;
-        m_buckets.progress();
+        progress();
         if (m_finder != nullptr) {
             m_finder->turn(action.microBatch);
         }
@@ -148,6 +150,15 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     return nats;
 }
 
+std::uint64_t StepEngine::hashOf(const model::ParameterInfo& weight) {
+    if (model::DeviceState* device = m_model.device()) {
+        std::vector<float> values(at(weight.size));
+        device->download(model::DeviceState::Buffer::Parameters, weight.offset, values);
+        return xxh3(std::as_bytes(std::span(values)));
+    }
+    return xxh3(std::as_bytes(m_model.parameters().subspan(at(weight.offset), at(weight.size))));
+}
+
 /// Bitwise: equal NaNs agree, and −0 is not 0.
 std::string StepEngine::replicaFault() {
     settle();
@@ -155,7 +166,7 @@ std::string StepEngine::replicaFault() {
     std::vector<double> own;
     for (const model::ParameterInfo& info : m_model.layout()) {
         if (info.replicatedOverTensor()) {
-            const std::uint64_t hash = xxh3(std::as_bytes(m_model.parameters().subspan(at(info.offset), at(info.size))));
+            const std::uint64_t hash = hashOf(info);
             replicas.push_back(&info);
             own.push_back(static_cast<double>(hash >> 32U)); // 32 bits are exact in a double
             own.push_back(static_cast<double>(hash & 0xFFFFFFFFU));
@@ -179,12 +190,12 @@ std::string StepEngine::replicaFault() {
 /// Σ squares of what this rank counts: weights that all tensor ranks hold are the first one's, but nobody may update them with
 /// what is not finite.
 double StepEngine::ownSquares(std::size_t bucket) const {
-    const std::span<const float> gradients = m_buckets.ownGradients(bucket);
+    const std::span<const float> gradients = m_buckets->ownGradients(bucket);
     if (m_mesh.own().tensor == 0) {
         return optim::sumOfSquares(gradients, m_threads);
     }
     double sum = 0;
-    const Stretch own = m_buckets.own(bucket);
+    const Stretch own = m_buckets->own(bucket);
     for (const model::ParameterInfo& info : m_model.layout()) {
         const std::int64_t begin = std::max(info.offset, own.from);
         const std::int64_t end = std::min(info.offset + info.size, own.to);
@@ -202,9 +213,9 @@ double StepEngine::reducedSquares() {
         m_device->reduceGradients();
         return m_device->ownSquares();
     }
-    m_buckets.finishGradients();
+    m_buckets->finishGradients();
     double sum = 0;
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
+    for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
         sum += ownSquares(bucket);
     }
     return sum;
@@ -212,7 +223,9 @@ double StepEngine::reducedSquares() {
 
 StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double clip) {
     const auto began = std::chrono::steady_clock::now();
-    m_buckets.beginStep();
+    if (m_buckets != nullptr) {
+        m_buckets->beginStep();
+    }
     const double nats = forwardAndBackward(step, true);
     StepOutcome outcome;
     outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
@@ -239,13 +252,13 @@ void StepEngine::update(const optim::Rates& rates, double factor) {
         m_device->update(m_updates, rates, static_cast<float>(factor));
         return;
     }
-    for (std::size_t bucket = 0; bucket < m_buckets.count(); ++bucket) {
-        m_optimizers[bucket].step(m_updates, rates, m_buckets.ownParameters(bucket), m_buckets.ownGradients(bucket),
+    for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
+        m_optimizers[bucket].step(m_updates, rates, m_buckets->ownParameters(bucket), m_buckets->ownGradients(bucket),
                                   static_cast<float>(factor));
-        m_buckets.startGather(bucket);
+        m_buckets->startGather(bucket);
     }
     enter(Phase::Gather);
-    m_buckets.progress();
+    progress();
 }
 
 /// The gradients are lost anyhow: the step is run again, looked at at each turn.

@@ -63,7 +63,11 @@ public:
     /// Afterwards parameters are still on their way to this rank; who reads them but through evaluate() or run() calls settle().
     StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
     /// Returns when all parameters are there.
-    void settle() { m_buckets.settle(); }
+    void settle() {
+        if (m_buckets != nullptr) {
+            m_buckets->settle();
+        }
+    }
 
     /// Hears of each turn of a step; borrowed, null: nobody listens.
     void setWatch(StepWatch* watch);
@@ -74,7 +78,11 @@ public:
     /// The own blocks, ascending; never on their way.
     [[nodiscard]] std::vector<Shard> shards();
     /// After the model's parameters were initialised: takes the own shards from them.
-    void adoptParameters() { m_buckets.adoptParameters(); }
+    void adoptParameters() {
+        if (m_buckets != nullptr) {
+            m_buckets->adoptParameters();
+        }
+    }
     /// After the shards were loaded from a checkpoint: gives all ranks all parameters.
     void gatherParameters();
     [[nodiscard]] EngineMemory memory();
@@ -96,6 +104,12 @@ private:
             m_watch->enter(phase);
         }
     }
+    void progress() {
+        if (m_buckets != nullptr) {
+            m_buckets->progress();
+        }
+    }
+    [[nodiscard]] std::uint64_t hashOf(const model::ParameterInfo& weight);
     void listen();
     double forwardAndBackward(std::int64_t step, bool reduces);
     void update(const optim::Rates& rates, double factor);
@@ -116,9 +130,9 @@ private:
     bool m_tellsWeights = false; // the model says when it needs them and when their gradients are complete
     // trainer thread only
     PipelineRunner m_runner;
-    Buckets m_buckets;
-    std::vector<optim::AdamW> m_optimizers; // by bucket; none where the model is on a device:
-    std::unique_ptr<DeviceOptimizer> m_device;
+    std::unique_ptr<Buckets> m_buckets;
+    std::vector<optim::AdamW> m_optimizers;    // by bucket
+    std::unique_ptr<DeviceOptimizer> m_device; // in their place where the model is on a device
     StepWatch* m_watch = nullptr;
     std::function<void(std::int64_t)> m_onBackward;
     OriginFinder* m_finder = nullptr; // while a bad step is run again

@@ -11,6 +11,7 @@
 
 #include "comm/device_communicator.h"
 #include "telehelm/ipc/rank_page.h"
+#include "train/checkpoint_loader.h"
 #include "trainer_rig.h"
 
 using namespace telehelm;
@@ -101,6 +102,24 @@ config::RunConfig deviceConfig(const std::filesystem::path& corpus, const Mesh& 
     return config;
 }
 
+/// Weights and moments of a whole model, as a checkpoint has them.
+std::vector<float> valuesOf(const std::filesystem::path& checkpoint, const config::ModelConfig& shape) {
+    const auto layout = model::parameterLayout(shape);
+    const std::int64_t size = layout.back().offset + layout.back().size;
+    std::vector<float> values(static_cast<std::size_t>(3 * size));
+    const auto part = [&](std::size_t which) {
+        return std::span(values).subspan(which * static_cast<std::size_t>(size), static_cast<std::size_t>(size));
+    };
+    const auto manifest = train::verifyCheckpoint(checkpoint);
+    if (!manifest)
+        throw std::runtime_error(manifest.error().text());
+    const auto loaded = train::loadShard(checkpoint, *manifest, layout,
+                                         {.from = 0, .to = size, .parameters = part(0), .firstMoment = part(1), .secondMoment = part(2)});
+    if (!loaded)
+        throw std::runtime_error(loaded.error().text());
+    return values;
+}
+
 } // namespace
 
 class TestCudaMesh : public QObject {
@@ -111,11 +130,17 @@ private slots:
     void init() { g_hasNccl = true; }
     void whoWaitsIsOnThePage_data();
     void whoWaitsIsOnThePage();
+    void dataRanksTrainAsOne();
+    void dataRanksResumeBitForBit();
+    void checkpointsKeepTheirBits();
 
 private:
     [[nodiscard]] std::filesystem::path path(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
+    /// Loads the checkpoint on that mesh and saves it again as it is; the new one's folder.
+    std::filesystem::path saveAgain(const std::filesystem::path& checkpoint, config::RunConfig config, const std::string& name);
     [[nodiscard]] config::RunConfig config(const Mesh& mesh) const { return deviceConfig(path("corpus"), mesh); }
     QTemporaryDir m_dir;
+    std::uint32_t m_attempt = 1; // one that saved a checkpoint does not save it again
 };
 
 void TestCudaMesh::whoWaitsIsOnThePage_data() {
@@ -158,6 +183,59 @@ void TestCudaMesh::whoWaitsIsOnThePage() {
     QVERIFY(waits >= 4);
     QCOMPARE(silent, std::size_t{0});
     QCOMPARE(talking, std::size_t{0});
+}
+
+/// Two ranks' halves of the batch are summed in fp32; weights differ from one rank's by that alone.
+void TestCudaMesh::dataRanksTrainAsOne() {
+    std::array<std::vector<double>, 2> losses;
+    for (const int data : {1, 2}) {
+        RecordingLink link;
+        config::RunConfig config = this->config({.data = data});
+        config.steps = 3;
+        runTraining(config, path("data-" + std::to_string(data)), link);
+        losses[static_cast<std::size_t>(data - 1)] = link.values("train/loss");
+    }
+    QCOMPARE(losses[0].size(), std::size_t{3});
+    QVERIFY(losses[0][2] < losses[0][0]);
+    for (std::size_t step = 0; step < 3; ++step)
+        QVERIFY2(std::abs(losses[0][step] - losses[1][step]) < 2e-3 * losses[0][step],
+                 qPrintable(QString("%1 %2").arg(losses[0][step]).arg(losses[1][step])));
+}
+
+void TestCudaMesh::dataRanksResumeBitForBit() {
+    const config::RunConfig config = this->config({.data = 2});
+    RecordingLink link;
+    const Training straight = runTraining(config, path("straight"), link);
+    runTraining(config, path("halves"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    const Training resumed = runTraining(config, path("halves"), link);
+    QVERIFY(resumed.ofAllRanks == straight.ofAllRanks);
+    const std::vector<float>&first = straight.ofAllRanks[0], &second = straight.ofAllRanks[1];
+    for (std::size_t i = 0; i < first.size(); ++i)
+        QCOMPARE(kernels::cuda::toBf16(first[i]), kernels::cuda::toBf16(second[i]));
+}
+
+std::filesystem::path TestCudaMesh::saveAgain(const std::filesystem::path& checkpoint, config::RunConfig config,
+                                              const std::string& name) {
+    config.resume.checkpoint = checkpoint.string();
+    RecordingLink link;
+    runTraining(config, path(name), link, ++m_attempt, [](train::TrainerOptions& options) { options.stopRequested = [] { return true; }; });
+    return path(name) / train::checkpointName(m_attempt, 1);
+}
+
+/// From the CPU to two data ranks of devices, to two tensor ranks of devices, and back to the CPU: weights and moments, bit for bit.
+void TestCudaMesh::checkpointsKeepTheirBits() {
+    config::RunConfig onCpu = config({});
+    onCpu.device = "cpu";
+    RecordingLink link;
+    runTraining(onCpu, path("cpu"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    const std::filesystem::path first = path("cpu") / train::checkpointName(1, 1);
+    const std::vector<float> values = valuesOf(first, onCpu.model);
+    QVERIFY(std::ranges::any_of(values, [](float value) { return kernels::cuda::toFloat(kernels::cuda::toBf16(value)) != value; }));
+    const auto second = saveAgain(first, config({.data = 2}), "data-ranks");
+    QVERIFY(valuesOf(second, onCpu.model) == values);
+    const auto third = saveAgain(second, config({.tensor = 2}), "tensor-ranks");
+    QVERIFY(valuesOf(third, onCpu.model) == values);
+    QVERIFY(valuesOf(saveAgain(third, onCpu, "cpu-again"), onCpu.model) == values);
 }
 
 QTEST_GUILESS_MAIN(TestCudaMesh)

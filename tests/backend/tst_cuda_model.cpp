@@ -310,11 +310,14 @@ void TestCudaModel::dataRanks() {
     auto communicators = comm::makeThreadCommunicators(2);
     std::array<double, 2> squares{};
     std::array<std::vector<float>, 2> parameters, again;
+    std::int64_t shard = 0;
+    std::array<std::size_t, 2> heldBytes{}; // master weights and moments
     const auto rank = [&](int index) {
         const auto at = static_cast<std::size_t>(index);
         const auto data = comm::makeStagedCommunicator(*communicators[at], "data");
         CudaOptions with = options();
         with.dataRanks = 2;
+        with.dataRank = index;
         const auto model = makeCudaModel(shape, 1, {}, with);
         std::ranges::copy(start, model->parameters().begin());
         model->takeParameters();
@@ -330,6 +333,9 @@ void TestCudaModel::dataRanks() {
         model->device()->upload(DeviceState::Buffer::Parameters, 0, nothing);
         own.takeShard();
         again[at] = copyOf(model->parameters());
+        if (index == 0)
+            shard = model->device()->shardSize();
+        heldBytes[at] = model->device()->shardBytes();
     };
     std::thread other(rank, 1);
     rank(0);
@@ -337,12 +343,16 @@ void TestCudaModel::dataRanks() {
     QVERIFY2(std::abs(squares[0] + squares[1] - expected) < 1e-5 * expected,
              qPrintable(QString::number(squares[0] + squares[1])));
     QVERIFY(squares[0] > 0 && squares[1] > 0);
-    QVERIFY(parameters[0] == parameters[1]);
-    QVERIFY(again[0] == parameters[0] && again[1] == parameters[0]);
+    QVERIFY(again == parameters);
+    QVERIFY2(2 * shard < std::ssize(start) + 128, qPrintable(QString::number(shard)));
+    QVERIFY(heldBytes[0] == static_cast<std::size_t>(shard) * 12 && heldBytes[1] == heldBytes[0]);
     const std::vector<float> updated = copyOf(whole->parameters());
     std::vector<float> moved, movedAlone;
     for (std::size_t i = 0; i < start.size(); ++i) {
-        moved.push_back(parameters[0][i] - start[i]);
+        const std::size_t owner = static_cast<std::int64_t>(i) < shard ? 0 : 1;
+        const float master = parameters[owner][i]; // the other one has it rounded
+        QCOMPARE(parameters[1 - owner][i], kernels::cuda::toFloat(kernels::cuda::toBf16(master)));
+        moved.push_back(master - start[i]);
         movedAlone.push_back(updated[i] - start[i]);
     }
     COMPARE_NEAR(moved, movedAlone, 1e-3);

@@ -45,9 +45,8 @@ public:
             m_parameters = std::max(m_parameters, weight.offset + weight.size);
             fill(weight);
         }
-        m_state.refreshWeights();
         if (shape.hasOptimizer) {
-            m_state.makeMoments(0, m_parameters);
+            m_state.makeMoments();
         }
     }
     /// The mean loss.
