@@ -203,9 +203,6 @@ Check checkFaults(const RunConfig& config, const KeyPlaces& places) {
     if (faults.nanStep > 0 && !isBackward && faults.nanMicroBatch > 0) {
         return refuse(places, "faults", "nan_micro_batch", "a weight is NaN in all micro-batches; only nan_direction = \"backward\" has one of its own");
     }
-    if (faults.nanStep > 0 && isBackward && config.device != "cpu") {
-        return refuse(places, "faults", "nan_direction", "backward needs device = \"cpu\"; a device's gradients cannot be written to");
-    }
     if (faults.driftStep > 0 && config.parallel.tensor == 1) {
         return refuse(places, "faults", "drift_step", "[parallel] tensor is 1: no weight has a replica to differ from");
     }

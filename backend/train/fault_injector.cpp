@@ -155,7 +155,11 @@ void FaultInjector::heal(model::Model& model) {
 
 void FaultInjector::poisonGradient(std::int64_t step, std::int64_t microBatch, model::Model& model) const {
     if (poisons(step, "backward") && microBatch == m_faults.nanMicroBatch) {
-        partOf(model.gradients(), *poisoned(model)).front() = kNaN;
+        if (model::DeviceState* device = model.device()) {
+            device->upload(model::DeviceState::Buffer::Gradients, poisoned(model)->offset, std::span(&kNaN, 1));
+        } else {
+            partOf(model.gradients(), *poisoned(model)).front() = kNaN;
+        }
     }
 }
 

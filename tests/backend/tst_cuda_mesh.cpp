@@ -133,6 +133,9 @@ private slots:
     void dataRanksTrainAsOne();
     void dataRanksResumeBitForBit();
     void checkpointsKeepTheirBits();
+    void nanIsTracedToItsOrigin_data();
+    void nanIsTracedToItsOrigin();
+    void driftOfAReplicaIsFound();
 
 private:
     [[nodiscard]] std::filesystem::path path(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
@@ -236,6 +239,68 @@ void TestCudaMesh::checkpointsKeepTheirBits() {
     const auto third = saveAgain(second, config({.tensor = 2}), "tensor-ranks");
     QVERIFY(valuesOf(third, onCpu.model) == values);
     QVERIFY(valuesOf(saveAgain(third, onCpu, "cpu-again"), onCpu.model) == values);
+}
+
+void TestCudaMesh::nanIsTracedToItsOrigin_data() {
+    QTest::addColumn<QList<int>>("mesh");
+    QTest::addColumn<QString>("direction");
+    QTest::addColumn<int>("rank");
+    QTest::addColumn<QString>("tensor");
+    QTest::newRow("alone") << QList<int>{1, 1, 1} << "backward" << 0 << "layers.1.ffn.down";
+    QTest::newRow("data, the rank that does not own the weight") << QList<int>{1, 1, 2} << "backward" << 1 << "layers.0.attention.qkv";
+    QTest::newRow("data, weight") << QList<int>{1, 1, 2} << "forward" << 1 << "layers.0.attention.qkv";
+    QTest::newRow("tensor, a norm that the first rank counts") << QList<int>{2, 1, 1} << "backward" << 1 << "layers.1.ffn.norm";
+    QTest::newRow("pipeline") << QList<int>{1, 2, 1} << "backward" << 1 << "layers.1.attention.out";
+    QTest::newRow("pipeline, embedding") << QList<int>{1, 2, 1} << "backward" << 0 << "embedding";
+}
+
+/// The step is skipped, the event says where it began, and the weights are as before.
+void TestCudaMesh::nanIsTracedToItsOrigin() {
+    QFETCH(QList<int>, mesh);
+    QFETCH(QString, direction);
+    QFETCH(int, rank);
+    QFETCH(QString, tensor);
+    config::RunConfig config = this->config({.tensor = mesh[0], .pipeline = mesh[1], .data = mesh[2]});
+    const bool isBackward = direction == "backward", isInLayer = tensor.startsWith("layers.");
+    const int layer = isInLayer ? tensor.mid(7, 1).toInt() : -1, microBatch = isBackward && mesh[2] == 1 ? 1 : 0;
+    config.faults.attempt = 1;
+    config.faults.nanStep = 1;
+    config.faults.nanRank = rank;
+    config.faults.nanDirection = direction.toStdString();
+    config.faults.nanMicroBatch = microBatch;
+    config.faults.nanTensor = isInLayer ? tensor.mid(9).toStdString() : tensor.toStdString();
+    config.faults.nanLayer = std::max(layer, 0);
+    const std::string name = QTest::currentDataTag();
+    RecordingLink link, healthyLink;
+    const Training one = runTraining(config, path("nan-" + name), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    const auto events = link.eventsOf(ipc::EventKind::StepSkipped);
+    QCOMPARE(events.size(), std::size_t{1});
+    const auto fact = [&](const char* key) { return QString::fromStdString(events[0].facts.at(key)); };
+    QCOMPARE(fact("rank"), QString::number(rank));
+    QCOMPARE(fact("stage"), QString::number(mesh[1] == 2 ? rank : 0));
+    QCOMPARE(fact("layer"), QString::number(layer));
+    QCOMPARE(fact("micro_batch"), QString::number(microBatch));
+    QCOMPARE(fact("tensor"), tensor);
+    QCOMPARE(fact("direction"), direction);
+    QCOMPARE(fact("weight_is_bad"), QString(isBackward ? "no" : "yes"));
+    for (const std::vector<float>& parameters : one.ofAllRanks)
+        QVERIFY(std::ranges::all_of(parameters, [](float value) { return std::isfinite(value); }));
+}
+
+void TestCudaMesh::driftOfAReplicaIsFound() {
+    config::RunConfig config = this->config({.tensor = 2});
+    config.parallel.checkReplicasEvery = 1;
+    config.faults.attempt = 1;
+    config.faults.driftStep = 1;
+    config.faults.driftRank = 1;
+    RecordingLink link;
+    try {
+        runTraining(config, path("drift"), link);
+    } catch (const std::runtime_error& error) {
+        QVERIFY2(QString(error.what()).startsWith("after step 1 layers.0.attention.norm is not the same on rank 0"), error.what());
+        return;
+    }
+    QFAIL("it went on");
 }
 
 QTEST_GUILESS_MAIN(TestCudaMesh)
