@@ -66,6 +66,8 @@ public:
     virtual void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, const Stream& stream) = 0;
     /// Blocks the host until all that was given to `stream` is done; the place where a dead peer is noticed.
     virtual void wait(const Stream& stream) = 0;
+    /// The same until a mark in a stream is reached.
+    virtual void wait(const kernels::cuda::Event& mark) = 0;
 };
 
 struct StagedOptions {

@@ -44,6 +44,9 @@ public:
     void wait(const Stream& stream) override {
         timed(Call::Stream, [&] { m_inner->wait(stream); });
     }
+    void wait(const kernels::cuda::Event& mark) override {
+        timed(Call::Send, [&] { m_inner->wait(mark); });
+    }
 
 private:
     template <typename Function> void timed(Call call, const Function& function) {

@@ -180,8 +180,6 @@ void CudaEngine::planActivations() {
     const std::size_t chunks = m_parallel.chunks.size();
     std::size_t firstLayer = 0;
     m_parts.resize(chunks);
-    m_hostOutputs.resize(chunks);
-    bool isStage = false; // something passes a boundary
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
         const auto count = static_cast<std::size_t>(m_parallel.chunks[chunk].count);
         m_parts[chunk].resize(static_cast<std::size_t>(std::max(m_slots[chunk], 1)));
@@ -200,8 +198,6 @@ void CudaEngine::planActivations() {
                     planRecomputed(layer);
             }
             m_arena.reserve(part.output, rows);
-            isStage |= !part.begins || !part.ends;
-            m_hostOutputs[chunk].emplace_back(part.ends ? 0 : static_cast<std::size_t>(rows) * sizeof(float));
         }
         firstLayer += count;
     }
@@ -209,9 +205,6 @@ void CudaEngine::planActivations() {
         planKept(m_shared);
     if (m_recompute != Recompute::None)
         planRecomputed(m_shared);
-    m_hostInput = cuda::PinnedBuffer(isStage ? static_cast<std::size_t>(rows) * sizeof(float) : 0);
-    m_hostGradient = cuda::PinnedBuffer(isStage ? static_cast<std::size_t>(rows) * sizeof(float) : 0);
-    m_arena.reserve(m_staging, isStage ? rows : 0);
     planScratch();
     m_arena.allocate();
     for (std::vector<Part>& parts : m_parts)
@@ -339,14 +332,9 @@ void CudaEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const 
 void CudaEngine::forwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) {
     const Part& own = part(chunk, slot);
     const std::int64_t sequences = takeTokens(inputs, targets);
-    const auto size = static_cast<std::size_t>(boundarySize(sequences));
     m_last = &own;
     m_lastHadHead = false;
-    if (!own.begins)
-        fromStaging(own.layers.front().input, partInput(chunk, slot).first(size));
     play(Turn::Forward, own, sequences, 0, [&] { forward(own, sequences); });
-    if (!own.ends)
-        toStaging(partOutput(chunk, slot).first(size), own.output);
     finish();
 }
 
@@ -354,17 +342,12 @@ double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_
                                 float gradScale) {
     const Part& own = part(chunk, slot);
     const std::int64_t sequences = takeTokens(inputs, targets), N = sequences * m_T;
-    const auto size = static_cast<std::size_t>(boundarySize(sequences));
     m_last = &own;
     m_lastHadHead = own.ends;
     m_gradientsMoved = true;
     if (own.ends)
         play(Turn::Loss, own, sequences, gradScale, [&] { trainHead(own, N, gradScale); });
-    else
-        fromStaging(m_dX, boundaryGradient().first(size));
     play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
-    if (!own.begins)
-        toStaging(boundaryGradient().first(size), m_dX);
     if (own.ends)
         return lossSum();
     finish();
@@ -384,25 +367,15 @@ void CudaEngine::evaluatePart(int slot, std::span<const std::int32_t> inputs, st
 }
 
 std::span<float> CudaEngine::partInput(int /*chunk*/, int /*slot*/) {
-    return m_hostInput.as<float>(); // filled right before its forward
+    throw std::logic_error("model: what passes between parts stays on the device");
 }
 
 std::span<float> CudaEngine::partOutput(int chunk, int slot) {
-    return m_hostOutputs[static_cast<std::size_t>(chunk)][static_cast<std::size_t>(slot)].as<float>();
+    return partInput(chunk, slot);
 }
 
 std::span<float> CudaEngine::boundaryGradient() {
-    return m_hostGradient.as<float>();
-}
-
-void CudaEngine::toStaging(std::span<float> staging, const Bf16* values) {
-    cuda::toFloat(m_staging, values, std::ssize(staging), m_stream);
-    cuda::copyToHost(staging.data(), m_staging, staging.size_bytes(), m_stream);
-}
-
-void CudaEngine::fromStaging(Bf16* values, std::span<const float> staging) {
-    cuda::copyToDevice(m_staging, staging.data(), staging.size_bytes(), m_stream);
-    cuda::toBf16(values, m_staging, std::ssize(staging), m_stream);
+    return partInput(0, 0);
 }
 
 std::unique_ptr<Model> makeCudaModel(const config::ModelConfig& shape, std::int64_t microBatch, const Placement& placement,

@@ -62,6 +62,9 @@ public:
     std::size_t gradientBytes() const override { return m_gradients.bytes(); }
     std::size_t shardBytes() const override { return m_master.bytes() + m_first.bytes() + m_second.bytes(); }
     const kernels::cuda::Stream& stream() const override { return m_stream; }
+    kernels::cuda::Bf16* partInputData(int chunk, int slot) override { return part(chunk, slot).layers.front().input; }
+    const kernels::cuda::Bf16* partOutputData(int chunk, int slot) override { return part(chunk, slot).output; }
+    kernels::cuda::Bf16* boundaryGradientData() override { return m_dX; }
 
 private:
     using Bf16 = kernels::cuda::Bf16;
@@ -114,8 +117,6 @@ private:
     template <typename Work> void play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work);
     void finish();
     double lossSum();
-    void toStaging(std::span<float> staging, const Bf16* values);
-    void fromStaging(Bf16* values, std::span<const float> staging);
 
     // cuda_engine_state.cpp
     /// Calls own(from, to) for what is of the shard and others(from, to) for the rest of [from, to).
@@ -199,16 +200,14 @@ private:
     Bf16* m_dQkv;                                     // N, 3C'
     Bf16* m_dAct;                                     // N, F'
     Bf16 *m_all, *m_allX, *m_allMiddle, *m_allNormed; // N, C   sequence parallel: gathered rows, or rows to be summed
-    float* m_staging;                                 // M, C   between bf16 here and fp32 on the host
     std::byte *m_attentionScratch, *m_normScratch;
     double *m_sum, *m_sumScratch;
     std::int32_t* m_count;
 
     // The host's side; pinned.
-    kernels::cuda::PinnedBuffer m_hostTokens, m_hostSum, m_hostNats, m_hostInput, m_hostGradient;
-    std::vector<std::vector<kernels::cuda::PinnedBuffer>> m_hostOutputs; // chunk, slot
-    std::vector<float> m_hostParameters, m_hostGradients;                // copies, made when asked for
-    bool m_parametersMoved = true, m_gradientsMoved = true;              // since they were made
+    kernels::cuda::PinnedBuffer m_hostTokens, m_hostSum, m_hostNats;
+    std::vector<float> m_hostParameters, m_hostGradients;   // copies, made when asked for
+    bool m_parametersMoved = true, m_gradientsMoved = true; // since they were made
 };
 
 /// Records at the second call and launches from then on; the first call runs as it is.

@@ -47,7 +47,15 @@ public:
     [[nodiscard]] virtual kernels::cuda::Bf16* weightData() = 0;
     /// After weights were written through weightData().
     virtual void weightsMoved() = 0;
-    /// Bytes that are allocated for them.
+    // What passes between the parts of a pipeline, in bf16: Model::boundarySize() elements each, ordered on stream(). A model on a
+    // device has no Model::partInput() and the like.
+    /// The residual stream before and after a chunk; the first part fills its input itself.
+    [[nodiscard]] virtual kernels::cuda::Bf16* partInputData(int chunk, int slot) = 0;
+    [[nodiscard]] virtual const kernels::cuda::Bf16* partOutputData(int chunk, int slot) = 0;
+    /// Before Model::backwardPart: the gradient of the chunk's output (the last part makes its own); after it: of its input.
+    [[nodiscard]] virtual kernels::cuda::Bf16* boundaryGradientData() = 0;
+
+    /// Bytes that are allocated for the flat buffers.
     [[nodiscard]] virtual std::size_t weightBytes() const = 0;
     [[nodiscard]] virtual std::size_t gradientBytes() const = 0;
     [[nodiscard]] virtual std::size_t shardBytes() const = 0;

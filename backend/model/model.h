@@ -116,7 +116,8 @@ public:
     // `tokens` of each micro-batch: inputs and targets are whole on every stage; only the first and the last part read them.
     /// Elements that pass from one part to the next for `sequences` sequences.
     [[nodiscard]] virtual std::int64_t boundarySize(std::int64_t sequences) const = 0;
-    /// The residual stream before and after a chunk; the first part fills its input itself.
+    /// The residual stream before and after a chunk; the first part fills its input itself. On a device DeviceState has these three,
+    /// and here they throw std::logic_error.
     [[nodiscard]] virtual std::span<float> partInput(int chunk, int slot) = 0;
     [[nodiscard]] virtual std::span<float> partOutput(int chunk, int slot) = 0;
     /// Before backwardPart: the gradient of the chunk's output (the last part makes its own); after it: of its input.

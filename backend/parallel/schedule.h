@@ -100,6 +100,9 @@ struct ScheduleReport {
 /// The same where each stage has only so many buffers for gradients on their way.
 [[nodiscard]] Result<ScheduleReport> checkBuffers(const std::vector<std::vector<Action>>& stages, int microBatches, int chunks,
                                                   const std::vector<std::int64_t>& buffers, const ActionCosts& costs = {});
+/// Refused where messages of one kind from a stage to its neighbour are not received in the order in which they are sent, whatever
+/// their tags: what a way between two devices, which knows no tags, asks.
+[[nodiscard]] Result<void> checkOrder(const std::vector<std::vector<Action>>& stages, int chunks);
 /// How many each stage gets: the peak of gradients on their way, at least two, none where it sends none. With them nothing waits
 /// for ever, and where all parts cost alike nothing waits longer than with a buffer for every gradient.
 [[nodiscard]] Result<std::vector<std::int64_t>> gradientBuffers(const std::vector<std::vector<Action>>& stages, int microBatches,

@@ -339,6 +339,33 @@ Result<ScheduleReport> checkBuffers(const Lists& stages, int microBatches, int c
     });
 }
 
+Result<void> checkOrder(const Lists& stages, int chunks) {
+    const int count = static_cast<int>(stages.size());
+    const auto messages = [&](int at, ActionKind kind, bool sends) {
+        std::vector<Action> found; // as their receivers see them
+        for (const Action& action : stages[static_cast<std::size_t>(at)]) {
+            const auto peer = sends ? target(action, count, at, chunks) : source(action, count, at, chunks);
+            if (action.kind == kind && peer && peer->stage != at) {
+                found.push_back({kind, action.microBatch, sends ? peer->chunk : action.chunk});
+            }
+        }
+        return found;
+    };
+    for (int stage = 0; stage < count; ++stage) {
+        for (const ActionKind kind : {ActionKind::Forward, ActionKind::Backward}) {
+            const int to = (stage + (kind == ActionKind::Forward ? 1 : count - 1)) % count;
+            const std::vector<Action> sent = messages(stage, kind, true), received = messages(to, kind, false);
+            const auto differ = std::ranges::mismatch(sent, received);
+            if (differ.in1 != sent.end() && differ.in2 != received.end()) {
+                return fail(ErrorCode::InvalidArgument, "stage " + std::to_string(stage) + " sends stage " + std::to_string(to) + " what its " +
+                                                            text(*differ.in1) + " needs, but that one does " + text(*differ.in2) + " first",
+                            "pipeline schedule");
+            }
+        }
+    }
+    return {};
+}
+
 Result<std::vector<std::int64_t>> gradientBuffers(const Lists& stages, int microBatches, int chunks) {
     const ActionCosts even;
     const auto unbound = checkSchedule(stages, microBatches, chunks, even);

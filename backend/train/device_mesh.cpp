@@ -41,12 +41,16 @@ DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int 
     return {.index = before % devices, .isShared = here > devices};
 }
 
-DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, const parallel::Mesh::Listeners& listeners) {
+DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, bool isRing, const parallel::Mesh::Listeners& listeners) {
     std::array<double, 1> isShared = {place.isShared || comm::ncclVersion().empty() ? 1.0 : 0.0};
     mesh.world().allReduce(std::span(isShared), comm::Reduce::Max); // all ranks alike
     kernels::cuda::useDevice(place.index);
     m_tensor = axisOf(mesh.tensor(), "tensor", isShared[0] == 0, listeners.tensor);
     m_data = axisOf(mesh.data(), "data", isShared[0] == 0, listeners.data);
+    m_pipeline = makeDeviceLinks(mesh.pipeline(), isRing, [&](comm::Communicator& host, const std::string& axis) {
+        auto ranks = axisOf(host, axis.c_str(), isShared[0] == 0, listeners.pipeline);
+        return isShared[0] == 0 ? std::move(ranks) : comm::watchedCommunicator(std::move(ranks), listeners.pipeline); // `host` is not
+    });
 }
 
 std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "parallel/mesh.h"
+#include "train/device_link.h"
 #include "train/device_optimizer.h"
 
 namespace telehelm::train {
@@ -24,12 +25,13 @@ struct DevicePlace {
 class DeviceMesh {
 public:
     DeviceMesh() = default;
-    /// `listeners` hear of NCCL's calls; they outlive it. What is staged goes through `mesh`'s communicators, which may be watched.
-    DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, const parallel::Mesh::Listeners& listeners);
-    [[nodiscard]] DeviceAxes axes() const { return {m_tensor.get(), m_data.get()}; }
+    /// `isRing`: the last stage's chunks go on at the first stage. `listeners` hear of NCCL's calls; they outlive it. What is staged goes through `mesh`'s communicators, which may be watched.
+    DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, bool isRing, const parallel::Mesh::Listeners& listeners);
+    [[nodiscard]] DeviceAxes axes() { return {m_tensor.get(), m_data.get(), &m_pipeline}; }
 
 private:
     std::unique_ptr<comm::DeviceCommunicator> m_tensor, m_data;
+    DeviceLinks m_pipeline;
 };
 
 /// The engine that the config asks for, on the CPU or on `place`.

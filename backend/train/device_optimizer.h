@@ -18,10 +18,13 @@ namespace telehelm::train {
 
 struct Shard;
 
+struct DeviceLinks;
+
 /// Communicators of a mesh's axes for device buffers; null where the axis has one rank. Borrowed.
 struct DeviceAxes {
     comm::DeviceCommunicator* tensor = nullptr;
     comm::DeviceCommunicator* data = nullptr;
+    DeviceLinks* pipeline = nullptr; // without ends where there is one stage
 };
 
 /// Trainer thread only; collective over the data axis, and over the tensor axis where norms are summed.

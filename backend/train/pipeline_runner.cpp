@@ -61,7 +61,7 @@ model::Placement PipelineRunner::placement(const config::RunConfig& config, cons
     return placement;
 }
 
-PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh)
+PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links)
     : m_model(model), m_stages(mesh.pipeline()), m_stage(mesh.own().pipeline), m_count(config.parallel.pipeline),
       m_chunks(config.parallel.chunks), m_microBatches(config.microBatches()),
       m_microTokens(static_cast<std::size_t>(config.microSequences() * config.model.contextLength)) {
@@ -73,21 +73,33 @@ PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& mo
     }
     m_forwards.resize(m_slots.size(), kNoTicket);
     if (m_count * m_chunks > 1) {
-        planBuffers(config);
+        planBuffers(config, links);
     }
 }
 
 /// As many as the checker proves to be enough, and the plan counts.
-void PipelineRunner::planBuffers(const config::RunConfig& config) {
+void PipelineRunner::planBuffers(const config::RunConfig& config, DeviceLinks* links) {
     const int microBatches = static_cast<int>(m_microBatches);
-    const auto buffers = parallel::scheduleKind(config.parallel.schedule)
-                             .and_then([&](auto kind) { return parallel::makeSchedules(kind, m_count, microBatches, m_chunks); })
-                             .and_then([&](const auto& lists) { return parallel::gradientBuffers(lists, microBatches, m_chunks); });
+    const auto lists = parallel::scheduleKind(config.parallel.schedule).and_then([&](auto kind) {
+        return parallel::makeSchedules(kind, m_count, microBatches, m_chunks);
+    });
+    const auto buffers = lists.and_then([&](const auto& all) { return parallel::gradientBuffers(all, microBatches, m_chunks); });
     if (!buffers) {
         throw std::invalid_argument(buffers.error().text());
     }
     m_backwards.resize(static_cast<std::size_t>((*buffers)[static_cast<std::size_t>(m_stage)]), kNoTicket);
-    m_outgoing.resize(m_backwards.size() * static_cast<std::size_t>(m_model.boundarySize(config.microSequences())));
+    const std::int64_t boundary = m_model.boundarySize(config.microSequences());
+    if (m_model.device() != nullptr) {
+        if (links == nullptr) {
+            throw std::logic_error("pipeline: a model on a device needs its ways to other stages");
+        }
+        if (const auto order = parallel::checkOrder(*lists, m_chunks); !order) {
+            throw std::invalid_argument(order.error().text());
+        }
+        m_link = makeDeviceLink(m_model, *links, boundary, m_backwards.size());
+    } else {
+        m_link = makeHostLink(m_model, m_stages, boundary, m_backwards.size());
+    }
     m_buffers.resize(m_slots.size());
     std::size_t next = 0;
     for (const Turn& turn : m_turns) {
@@ -125,56 +137,65 @@ double PipelineRunner::run(std::span<const std::int32_t> inputs, std::span<const
 
 void PipelineRunner::forward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) {
     const Action& action = turn.action;
-    if (parallel::source(action, m_count, m_stage, m_chunks)) {
-        receive(action, m_model.partInput(action.chunk, turn.slot));
-    }
+    receiveInput(action, turn.slot);
     m_model.forwardPart(action.chunk, turn.slot, inputs, targets);
-    m_forwards[place(action.chunk, action.microBatch)] = post(action, m_model.partOutput(action.chunk, turn.slot));
+    m_forwards[place(action.chunk, action.microBatch)] = postOutput(action, turn.slot);
 }
 
 double PipelineRunner::backward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                                 float gradScale) {
     const Action& action = turn.action;
     settle(m_forwards[place(action.chunk, action.microBatch)]); // its output's place may be used again from here on
-    if (parallel::source(action, m_count, m_stage, m_chunks)) {
-        receive(action, m_model.boundaryGradient());
-    }
+    receiveGradient(action);
     const double nats = m_model.backwardPart(action.chunk, turn.slot, inputs, targets, gradScale);
-    if (parallel::target(action, m_count, m_stage, m_chunks)) {
-        const std::span<float> gradient = m_model.boundaryGradient();
-        const std::size_t next = m_buffers[place(action.chunk, action.microBatch)];
-        settle(m_backwards[next]);
-        const auto buffer = std::span(m_outgoing).subspan(next * gradient.size(), gradient.size());
-        std::ranges::copy(gradient, buffer.begin());
-        m_backwards[next] = post(action, buffer);
-    }
+    postGradient(action);
     return nats;
 }
 
-/// From another stage, or from this one's neighbouring chunk where there is only one stage.
-void PipelineRunner::receive(const Action& action, std::span<float> into) {
-    const parallel::Peer from = *parallel::source(action, m_count, m_stage, m_chunks);
-    if (from.stage != m_stage) {
-        m_stages.recv(std::as_writable_bytes(into), from.stage, parallel::messageTag(action));
-    } else if (action.kind == ActionKind::Forward) {
-        std::ranges::copy(m_model.partOutput(from.chunk, m_slots[place(from.chunk, action.microBatch)]), into.begin());
-    } else {
-        const std::size_t buffer = m_buffers[place(from.chunk, action.microBatch)];
-        std::copy_n(m_outgoing.begin() + static_cast<std::ptrdiff_t>(buffer * into.size()), into.size(), into.begin());
+/// From another stage, or from this one's neighbouring chunk where there is only one stage; the first part has none.
+void PipelineRunner::receiveInput(const Action& action, int slot) {
+    const auto from = parallel::source(action, m_count, m_stage, m_chunks);
+    if (from && from->stage != m_stage) {
+        m_link->receiveInput(action, slot, from->stage);
+    } else if (from) {
+        m_link->passOutput(from->chunk, m_slots[place(from->chunk, action.microBatch)], action.chunk, slot);
     }
 }
 
-int PipelineRunner::post(const Action& action, std::span<const float> data) {
+void PipelineRunner::receiveGradient(const Action& action) {
+    const auto from = parallel::source(action, m_count, m_stage, m_chunks);
+    if (from && from->stage != m_stage) {
+        m_link->receiveGradient(action, from->stage);
+    } else if (from) {
+        m_link->takeGradient(m_buffers[place(from->chunk, action.microBatch)]);
+    }
+}
+
+int PipelineRunner::postOutput(const Action& action, int slot) {
     const auto to = parallel::target(action, m_count, m_stage, m_chunks);
     if (!to || to->stage == m_stage) {
         return kNoTicket;
     }
-    return m_stages.post(std::as_bytes(data), to->stage, parallel::messageTag({action.kind, action.microBatch, to->chunk}));
+    return m_link->postOutput({action.kind, action.microBatch, to->chunk}, action.chunk, slot, to->stage);
+}
+
+void PipelineRunner::postGradient(const Action& action) {
+    const auto to = parallel::target(action, m_count, m_stage, m_chunks);
+    if (!to) {
+        return;
+    }
+    const std::size_t buffer = m_buffers[place(action.chunk, action.microBatch)];
+    settle(m_backwards[buffer]);
+    if (to->stage == m_stage) {
+        m_link->keepGradient(buffer);
+    } else {
+        m_backwards[buffer] = m_link->postGradient({action.kind, action.microBatch, to->chunk}, buffer, to->stage);
+    }
 }
 
 void PipelineRunner::settle(int& ticket) {
     if (ticket != kNoTicket) {
-        m_stages.wait(ticket);
+        m_link->settle(ticket);
         ticket = kNoTicket;
     }
 }
@@ -186,13 +207,14 @@ void PipelineRunner::evaluate(std::span<const std::int32_t> inputs, std::span<co
     }
     for (int chunk = 0; chunk < m_chunks; ++chunk) {
         const Action action{ActionKind::Forward, 0, chunk};
-        if (const auto from = parallel::source(action, m_count, m_stage, m_chunks); from && from->stage != m_stage) {
-            receive(action, m_model.partInput(chunk, 0));
-        } else if (from) {
-            std::ranges::copy(m_model.partOutput(from->chunk, 0), m_model.partInput(chunk, 0).begin());
+        const auto from = parallel::source(action, m_count, m_stage, m_chunks);
+        if (from && from->stage == m_stage) {
+            m_link->passOutput(from->chunk, 0, chunk, 0);
+        } else {
+            receiveInput(action, 0);
         }
         m_model.forwardPart(chunk, 0, inputs, targets);
-        m_forwards[static_cast<std::size_t>(chunk)] = post(action, m_model.partOutput(chunk, 0));
+        m_forwards[static_cast<std::size_t>(chunk)] = postOutput(action, 0);
     }
     if (m_stage == m_count - 1) {
         m_model.evaluatePart(0, inputs, targets, nats);

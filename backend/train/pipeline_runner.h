@@ -11,14 +11,15 @@
 #include "model/model.h"
 #include "parallel/mesh.h"
 #include "parallel/schedule.h"
+#include "train/stage_link.h"
 
 namespace telehelm::train {
 
 /// Trainer thread only; collective over the tensor and the pipeline axis. No allocation inside a step.
 class PipelineRunner {
 public:
-    /// Throws std::invalid_argument where the config has no schedule.
-    PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh);
+    /// `links`: of a model on a device. Throws std::invalid_argument where the config has no schedule.
+    PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links = nullptr);
 
     /// How the model of this rank is to be made.
     [[nodiscard]] static model::Placement placement(const config::RunConfig& config, const parallel::Mesh& mesh);
@@ -32,7 +33,7 @@ public:
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats);
 
     /// Of gradients on their way.
-    [[nodiscard]] std::size_t bytes() const { return m_outgoing.size() * sizeof(float); }
+    [[nodiscard]] std::size_t bytes() const { return m_link != nullptr ? m_link->bytes() : 0; }
 
 private:
     struct Turn {
@@ -40,13 +41,15 @@ private:
         int slot;
         bool isLast = false; // the last backward of its chunk
     };
-    void planBuffers(const config::RunConfig& config);
+    void planBuffers(const config::RunConfig& config, DeviceLinks* links);
     static std::vector<Turn> turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots);
     [[nodiscard]] std::size_t place(int chunk, std::int64_t microBatch) const {
         return static_cast<std::size_t>(chunk * m_microBatches + microBatch);
     }
-    void receive(const parallel::Action& action, std::span<float> into);
-    int post(const parallel::Action& action, std::span<const float> data);
+    void receiveInput(const parallel::Action& action, int slot);
+    void receiveGradient(const parallel::Action& action);
+    int postOutput(const parallel::Action& action, int slot);
+    void postGradient(const parallel::Action& action);
     void settle(int& ticket);
     void forward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
     double backward(const Turn& turn, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale);
@@ -63,7 +66,7 @@ private:
     std::vector<int> m_slots;      // by (chunk, micro-batch): where its activations lie
     std::vector<int> m_forwards;   // tickets by (chunk, micro-batch)
     std::vector<int> m_backwards;  // tickets by outgoing buffer
-    std::vector<float> m_outgoing; // gradients on their way
+    std::unique_ptr<StageLink> m_link; // null: the model is in one part
 };
 
 } // namespace telehelm::train

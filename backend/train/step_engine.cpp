@@ -25,7 +25,7 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
       m_lastChunk(config.parallel.chunks - 1), m_trainsWhole(config.parallel.pipeline * config.parallel.chunks == 1),
       m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
-      m_threads(threads), m_runner(config, model, mesh) {
+      m_threads(threads), m_runner(config, model, mesh, axes.pipeline) {
     const bool sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
     if (model.device() != nullptr) {
         m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0);

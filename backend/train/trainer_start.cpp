@@ -137,7 +137,7 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
       m_watch([this](std::int64_t step, Phase phase) { m_faults.entered(step, phase); },
               [this](std::int64_t step, parallel::Axis axis) { m_faults.calls(step, axis); }, m_options.page),
       m_mesh(mesh, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}), m_corpus(std::move(corpus)),
-      m_deviceMesh(m_options.config.device == "cuda" ? DeviceMesh(m_mesh, m_options.device, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}) : DeviceMesh()),
+      m_deviceMesh(m_options.config.device == "cuda" ? DeviceMesh(m_mesh, m_options.device, m_options.config.parallel.chunks > 1, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}) : DeviceMesh()),
       m_model(makeModel(m_options.config, m_mesh, m_options.threads, m_options.device, m_deviceMesh.axes(), m_options.onNote)),
       m_sampler(
           data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),

@@ -192,7 +192,7 @@ void TestCudaModel::evaluateIsTheLoss() {
     QVERIFY2(std::abs(sum - trained) < 1e-5 * trained, qPrintable(QString("%1 %2").arg(sum).arg(trained)));
 }
 
-/// Two stages, what passes between them in fp32 on the host: the same bits as one engine.
+/// Two stages, what passes between them copied on the device: the same bits as one engine.
 void TestCudaModel::stagesOfAPipeline() {
     const config::ModelConfig shape = smallShape();
     const auto whole = makeCudaModel(shape, 1, {}, options());
@@ -208,6 +208,10 @@ void TestCudaModel::stagesOfAPipeline() {
         return model;
     };
     const auto front = stage(0), back = stage(1);
+    const auto pass = [&](kernels::cuda::Bf16* to, const kernels::cuda::Bf16* from, const Model& sender) { // whose stream is done
+        kernels::cuda::copyOnDevice(to, from, static_cast<std::size_t>(sender.boundarySize(1)) * sizeof *to, back->device()->stream());
+        back->device()->stream().synchronize();
+    };
     double nats = 0, expected = 0;
     std::vector<std::vector<std::int32_t>> inputs, targets;
     for (int slot = 0; slot < 2; ++slot) { // two micro-batches in flight
@@ -215,16 +219,17 @@ void TestCudaModel::stagesOfAPipeline() {
         targets.push_back(tokens(shape, 1));
         expected += whole->trainMicroBatch(inputs.back(), targets.back(), 0.5F);
         front->forwardPart(0, slot, inputs.back(), targets.back());
-        std::ranges::copy(front->partOutput(0, slot), back->partInput(0, slot).begin());
+        pass(back->device()->partInputData(0, slot), front->device()->partOutputData(0, slot), *front);
         back->forwardPart(0, slot, inputs.back(), targets.back());
     }
     for (int slot = 0; slot < 2; ++slot) {
         const auto at = static_cast<std::size_t>(slot);
         nats += back->backwardPart(0, slot, inputs[at], targets[at], 0.5F);
-        std::ranges::copy(back->boundaryGradient(), front->boundaryGradient().begin());
+        pass(front->device()->boundaryGradientData(), back->device()->boundaryGradientData(), *back);
         front->backwardPart(0, slot, inputs[at], targets[at], 0.5F);
     }
     QCOMPARE(nats, expected);
+    QVERIFY_THROWS_EXCEPTION(std::logic_error, static_cast<void>(front->partOutput(0, 0)));
     const auto offset = static_cast<std::size_t>(whole->layout()[7].offset);
     QVERIFY(std::ranges::equal(front->gradients().first(offset), whole->gradients().first(offset)));
     const std::size_t rest = static_cast<std::size_t>(whole->layout().back().offset + whole->layout().back().size) - offset;

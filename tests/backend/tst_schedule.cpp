@@ -248,6 +248,20 @@ private slots:
         }
     }
 
+    /// A way between two devices knows no tags.
+    void messagesKeepTheirOrder() {
+        for (const auto& [kind, chunks] : {std::pair{OneForwardOneBackward, 1}, {Interleaved, 2}, {Interleaved, 4}}) {
+            for (const int stages : {2, 3, 4, 8}) {
+                const auto order = checkOrder(makeSchedules(kind, stages, 4 * stages, chunks).value(), chunks);
+                QVERIFY2(order, errorOf(order).c_str());
+            }
+        }
+        Lists lists = makeSchedules(OneForwardOneBackward, 2, 4, 1).value();
+        std::swap(lists[1][0], *std::ranges::find(lists[1], Action{Forward, 1, 0}));
+        QCOMPARE(errorOf(checkOrder(lists, 1)), "pipeline schedule: stage 0 sends stage 1 what its forward of micro-batch 0, chunk 0 needs, but "
+                                                "that one does forward of micro-batch 1, chunk 0 first");
+    }
+
     /// Stage 1 sends two gradients before the forward for which stage 0 waits.
     void aRingThatIsTooSmallIsADeadlock() {
         Lists lists(2);

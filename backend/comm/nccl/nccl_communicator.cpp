@@ -107,9 +107,15 @@ public:
         run("recv", bytes, kBytes, stream, [&](cudaStream_t on) { return ncclRecv(data, bytes, ncclUint8, from, m_comm, on); });
     }
     void exchange(std::span<const DeviceSend> sends, std::span<const DeviceRecv> recvs, const Stream& stream) override;
-    void wait(const Stream& stream) override;
+    void wait(const Stream& stream) override {
+        waitFor([on = static_cast<cudaStream_t>(stream.native())] { return isReady(cudaStreamQuery(on), "cudaStreamQuery"); });
+    }
+    void wait(const kernels::cuda::Event& mark) override {
+        waitFor([event = static_cast<cudaEvent_t>(mark.native())] { return isReady(cudaEventQuery(event), "cudaEventQuery"); });
+    }
 
 private:
+    template <typename IsDone> void waitFor(const IsDone& isDone);
     template <typename Enqueue>
     void run(const char* call, std::size_t count, const char* unit, const Stream& stream, const Enqueue& enqueue) {
         checkOpen(call);
@@ -219,12 +225,11 @@ void NcclCommunicator::exchange(std::span<const DeviceSend> sends, std::span<con
     });
 }
 
-void NcclCommunicator::wait(const Stream& stream) {
+template <typename IsDone> void NcclCommunicator::waitFor(const IsDone& isDone) {
     checkOpen("wait");
-    const auto on = static_cast<cudaStream_t>(stream.native());
     const auto deadline = Clock::now() + m_options.timeout;
     for (Backoff backoff;; backoff.pause()) {
-        if (isReady(cudaStreamQuery(on), "cudaStreamQuery")) {
+        if (isDone()) {
             return;
         }
         ncclResult_t status = ncclSuccess;

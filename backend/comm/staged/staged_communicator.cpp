@@ -73,6 +73,7 @@ public:
         }
     }
     void wait(const Stream& stream) override { stream.synchronize(); }
+    void wait(const kernels::cuda::Event& mark) override { mark.synchronize(); }
 
 private:
     struct Outgoing {

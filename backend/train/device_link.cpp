@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/device_link.h"
+
+#include <stdexcept>
+#include <vector>
+
+#include "model/device_state.h"
+#include "train/stage_link.h"
+
+namespace telehelm::train {
+namespace {
+
+namespace cuda = kernels::cuda;
+using cuda::Bf16;
+
+/// The first message connects the two; outside of a step nobody waits for it with something else to do.
+void greet(DeviceWay& way, bool isSender) {
+    const cuda::DeviceBuffer word(sizeof(float));
+    cuda::fillBytes(word.data(), 0, word.bytes(), way.stream);
+    if (isSender) {
+        way.ranks->send(word.data(), word.bytes(), DeviceWay::kReceiver, way.stream);
+    } else {
+        way.ranks->recv(word.data(), word.bytes(), DeviceWay::kSender, way.stream);
+    }
+    way.ranks->wait(way.stream);
+}
+
+/// Null on stages that are neither.
+std::unique_ptr<DeviceWay> makeWay(comm::Communicator& stages, int sender, int receiver, const char* what, const MakeDeviceRanks& make) {
+    const bool isSender = stages.rank() == sender, isEnd = isSender || stages.rank() == receiver;
+    std::unique_ptr<comm::Communicator> pair = stages.split(isEnd ? 0 : 1, isSender ? DeviceWay::kSender : stages.rank() + 1);
+    if (!isEnd) {
+        return nullptr;
+    }
+    auto way = std::make_unique<DeviceWay>();
+    way->host = std::move(pair);
+    way->ranks = make(*way->host, std::string("pipeline (") + what + " from stage " + std::to_string(sender) + " to " +
+                                      std::to_string(receiver) + ")");
+    greet(*way, isSender);
+    return way;
+}
+
+class DeviceLink final : public StageLink {
+public:
+    DeviceLink(model::DeviceState& state, DeviceLinks& links, std::int64_t boundary, std::size_t buffers)
+        : m_state(state), m_links(links), m_bytes(static_cast<std::size_t>(boundary) * sizeof(Bf16)), m_outgoing(buffers * m_bytes) {}
+
+    void receiveInput(const parallel::Action& action, int slot, int) override {
+        receive(*m_links.inputs, m_state.partInputData(action.chunk, slot));
+    }
+    void receiveGradient(const parallel::Action&, int) override { receive(*m_links.gradients, m_state.boundaryGradientData()); }
+    int postOutput(const parallel::Action&, int chunk, int slot, int) override {
+        return post(*m_links.outputs, m_state.partOutputData(chunk, slot));
+    }
+    int postGradient(const parallel::Action&, std::size_t buffer, int) override {
+        keepGradient(buffer);
+        return post(*m_links.outputGradients, ring(buffer));
+    }
+    void settle(int ticket) override {
+        Sent& sent = m_sent[static_cast<std::size_t>(ticket)];
+        sent.way->ranks->wait(sent.gone);
+        sent.way = nullptr;
+    }
+
+    void passOutput(int fromChunk, int fromSlot, int toChunk, int toSlot) override {
+        copy(m_state.partInputData(toChunk, toSlot), m_state.partOutputData(fromChunk, fromSlot));
+    }
+    void keepGradient(std::size_t buffer) override { copy(ring(buffer), m_state.boundaryGradientData()); }
+    void takeGradient(std::size_t buffer) override { copy(m_state.boundaryGradientData(), ring(buffer)); }
+
+    [[nodiscard]] std::size_t bytes() const override { return m_outgoing.bytes(); }
+
+private:
+    struct Sent {
+        DeviceWay* way = nullptr; // null: free
+        cuda::Event gone;
+    };
+    [[nodiscard]] Bf16* ring(std::size_t buffer) const { return m_outgoing.as<Bf16>() + buffer * (m_bytes / sizeof(Bf16)); }
+    void copy(Bf16* to, const Bf16* from) { cuda::copyOnDevice(to, from, m_bytes, m_state.stream()); }
+
+    /// The host waits until it is there: that is where a dead neighbour is noticed and the bubble measured.
+    void receive(DeviceWay& way, Bf16* into) {
+        m_ready.record(m_state.stream()); // the device is done with what is overwritten
+        m_ready.holdUp(way.stream);
+        way.ranks->recv(into, m_bytes, DeviceWay::kSender, way.stream);
+        way.ranks->wait(way.stream);
+    }
+    int post(DeviceWay& way, const Bf16* data) {
+        m_ready.record(m_state.stream());
+        m_ready.holdUp(way.stream);
+        std::size_t place = 0;
+        while (place < m_sent.size() && m_sent[place].way != nullptr) {
+            ++place;
+        }
+        if (place == m_sent.size()) {
+            m_sent.emplace_back();
+        }
+        way.ranks->send(data, m_bytes, DeviceWay::kReceiver, way.stream);
+        m_sent[place].way = &way;
+        m_sent[place].gone.record(way.stream);
+        return static_cast<int>(place);
+    }
+
+    model::DeviceState& m_state;
+    DeviceLinks& m_links;
+    const std::size_t m_bytes; // of a boundary
+    const cuda::DeviceBuffer m_outgoing;
+    cuda::Event m_ready;
+    std::vector<Sent> m_sent; // by ticket
+};
+
+} // namespace
+
+DeviceLinks makeDeviceLinks(comm::Communicator& stages, bool isRing, const MakeDeviceRanks& make) {
+    DeviceLinks links;
+    const int count = stages.size(), own = stages.rank();
+    for (int stage = 0; count > 1 && stage < (isRing ? count : count - 1); ++stage) {
+        const int next = (stage + 1) % count;
+        if (auto way = makeWay(stages, stage, next, "activations", make)) {
+            (own == stage ? links.outputs : links.inputs) = std::move(way);
+        }
+        if (auto way = makeWay(stages, next, stage, "gradients", make)) {
+            (own == stage ? links.gradients : links.outputGradients) = std::move(way);
+        }
+    }
+    return links;
+}
+
+std::unique_ptr<StageLink> makeDeviceLink(model::Model& model, DeviceLinks& links, std::int64_t boundary, std::size_t buffers) {
+    if (model.device() == nullptr) {
+        throw std::logic_error("pipeline: the model is on no device");
+    }
+    return std::make_unique<DeviceLink>(*model.device(), links, boundary, buffers);
+}
+
+} // namespace telehelm::train
