@@ -33,7 +33,7 @@ public:
     void initialise(std::uint64_t seed) override;
     double trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale) override;
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) override;
-    std::size_t activationBytes() const override { return m_arena.bytes(); }
+    std::size_t activationBytes() const override { return m_arena.bytes() + kernels::cuda::Gemm::kWorkspaceBytes; }
     void onBackward(std::function<void()> turn) override { m_onBackward = std::move(turn); }
     std::vector<TensorView> lastForward() const override;
     std::int64_t boundarySize(std::int64_t sequences) const override { return sequences * m_T / m_rowParts * m_C; }

@@ -84,12 +84,12 @@ StagePlan planStage(const config::RunConfig& config, const std::vector<LayerRang
         plan.parameters.replicated += share.replicated;
     }
     const ElementBytes bytes = elementBytes(config);
-    const std::int64_t held = plan.parameters.total();
-    const std::int64_t shard = (held + config.parallel.data - 1) / config.parallel.data;
-    plan.parameterBytes = held * bytes.weight;
-    plan.gradientBytes = held * bytes.gradient;
-    plan.optimizerBytes = shard * bytes.optimizer;
+    const std::int64_t held = plan.parameters.total(), shard = shardElements(config, held);
     plan.isOnDevice = config.device == "cuda";
+    const std::int64_t room = plan.isOnDevice ? shard * config.parallel.data : held;
+    plan.parameterBytes = room * bytes.weight;
+    plan.gradientBytes = room * bytes.gradient;
+    plan.optimizerBytes = shard * bytes.optimizer;
     plan.checkpointBytes = 3 * shard * static_cast<std::int64_t>(sizeof(float)) * (plan.isOnDevice ? 2 : 1);
     for (const Recompute each : kRecomputeModes) {
         plan.activationBytes[static_cast<std::size_t>(each)] = keptBytes(config, plan.parts, report.peakByChunk, each);

@@ -11,6 +11,13 @@ constexpr std::int64_t kLogitsAtOnce = 2 << 20;
 constexpr std::int64_t kAttentionRows = 32;  // of a head at once, on the CPU
 constexpr std::int64_t kBucketsInFlight = 4; // as train/buckets.h has it
 
+// On a device, as model/cuda_engine.cpp and kernels/cuda have them.
+constexpr std::int64_t kDeviceLogitsAtOnce = std::int64_t{1} << 28, kDeviceRowGrain = 128;
+constexpr std::int64_t kNormBlocks = 256;               // partial sums of a norm's gradient
+constexpr std::int64_t kGemmWorkspace = 64 << 20;       // bytes; cuBLASLt's
+constexpr std::int64_t kSums = 2 * 256 + 1024 * 8;      // bytes; of the loss and the global norm
+constexpr std::int64_t kShardGrain = 64;                // elements
+
 /// Elements of one micro-batch on one rank.
 struct Widths {
     explicit Widths(const config::RunConfig& config)
@@ -50,6 +57,47 @@ double tensorUnits(const LayerRange& part, bool sequence, Recompute mode) {
     // The head's input, gathered once for both of its products, and the gradient's sum; without a split the sum alone.
     units += part.hasHead ? 2 : 0;
     return units;
+}
+
+std::int64_t upTo(std::int64_t value, std::int64_t grain) {
+    return (value + grain - 1) / grain * grain;
+}
+
+bool hasHead(std::span<const LayerRange> parts) {
+    return std::ranges::any_of(parts, &LayerRange::hasHead);
+}
+
+/// What layers share that do not keep it, elements of activations aside from a full recomputation's statistics.
+std::int64_t recomputedBytes(const config::RunConfig& config, const Widths& w, Recompute mode) {
+    switch (mode) {
+    case Recompute::Full:
+        return layerActivationBytes(config, Recompute::None) - layerActivationBytes(config, Recompute::Full);
+    case Recompute::Selective:
+        return (2 * w.residual + w.ffn) * elementBytes(config).activation;
+    case Recompute::None:
+        break;
+    }
+    return 0;
+}
+
+/// bf16 gradients and logits; fp32 statistics, losses and partial sums. cuDNN's attention may ask for more scratch than ours.
+std::int64_t deviceWorkBytes(const config::RunConfig& config, std::span<const LayerRange> parts, Recompute mode) {
+    const Widths w(config);
+    const config::ModelConfig& model = config.model;
+    std::int64_t halves = 3 * w.residual + 4 * w.heads + w.ffn; // as on the CPU
+    if (config.parallel.sequence && config.parallel.tensor > 1) {
+        halves += 4 * w.full;
+    }
+    std::int64_t words = 2 * w.tokens;                                    // inputs and targets
+    words += model.contextLength * model.hiddenSize / model.attentionHeads; // RoPE's table
+    words += w.lse + kNormBlocks * model.hiddenSize;                      // of attention's and the norms' backward
+    if (hasHead(parts)) {
+        const std::int64_t V = model.vocabSize / w.tensor, most = std::max(kDeviceLogitsAtOnce / V, kDeviceRowGrain);
+        const std::int64_t turns = (w.tokens + most - 1) / most, rows = upTo((w.tokens + turns - 1) / turns, kDeviceRowGrain);
+        halves += w.residual + rows * V;               // the last norm's output, logits
+        words += w.statistics + w.tokens + 3 * rows;   // a loss per token, what tensor ranks share of a row
+    }
+    return 2 * halves + 4 * words + recomputedBytes(config, w, mode) + kSums + kGemmWorkspace;
 }
 
 } // namespace
@@ -100,7 +148,18 @@ std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRan
     return bytes;
 }
 
+std::int64_t shardElements(const config::RunConfig& config, std::int64_t parameters) {
+    const std::int64_t ranks = config.parallel.data;
+    if (config.device == "cuda") { // all ranks' shards are alike, and weights and gradients have room for all of them
+        return upTo((upTo(parameters, kShardGrain) + ranks - 1) / ranks, kShardGrain);
+    }
+    return (parameters + ranks - 1) / ranks;
+}
+
 std::int64_t threadBytes(const config::RunConfig& config, std::span<const LayerRange> parts) {
+    if (config.device == "cuda") {
+        return 0;
+    }
     std::int64_t layers = 0;
     for (const LayerRange& part : parts) {
         layers += part.count;
@@ -111,6 +170,9 @@ std::int64_t threadBytes(const config::RunConfig& config, std::span<const LayerR
 }
 
 std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRange> parts, Recompute mode) {
+    if (config.device == "cuda") {
+        return deviceWorkBytes(config, parts, mode);
+    }
     const Widths w(config);
     const std::int64_t size = elementBytes(config).activation;
     // Gradients: of the stream at the layer's end and in its middle, of a norm's output, of attention's in- and output, of
@@ -119,14 +181,9 @@ std::int64_t workBytes(const config::RunConfig& config, std::span<const LayerRan
     if (config.parallel.sequence && config.parallel.tensor > 1) {
         bytes += 4 * w.full * size; // gathered: a block's input and output, and both in the backward
     }
-    if (mode == Recompute::Full) {
-        bytes += layerActivationBytes(config, Recompute::None) - layerActivationBytes(config, Recompute::Full);
-    } else if (mode == Recompute::Selective) {
-        bytes += (2 * w.residual + w.ffn) * size;
-    }
+    bytes += recomputedBytes(config, w, mode);
     bytes += config.model.contextLength * config.model.hiddenSize / config.model.attentionHeads * size; // RoPE's table
-    const bool hasHead = std::ranges::any_of(parts, &LayerRange::hasHead);
-    if (hasHead) {
+    if (hasHead(parts)) {
         const std::int64_t V = config.model.vocabSize / w.tensor;
         const std::int64_t rows = std::clamp<std::int64_t>(kLogitsAtOnce / V, 64, std::max<std::int64_t>(w.tokens, 64));
         bytes += w.residual * size + w.statistics * 4;                              // the last norm's output
@@ -140,14 +197,16 @@ std::int64_t messageBytes(const config::RunConfig& config, std::int64_t paramete
     const Widths w(config);
     const config::ParallelConfig& mesh = config.parallel;
     std::int64_t bytes = gradientBuffers * w.residual * elementBytes(config).activation;
+    if (config.device == "cuda") {
+        return bytes; // sums are made in place
+    }
     if (mesh.sequence && mesh.tensor > 1) {
         bytes += replicated * elementBytes(config).gradient; // norms' gradients behind each other
     }
     if (mesh.data > 1) {
         const std::int64_t shard = (parameters + mesh.data - 1) / mesh.data * elementBytes(config).gradient;
         const std::int64_t all = parameters * elementBytes(config).gradient;
-        const bool addsUp = config.device == "cpu"; // what others sent; NCCL adds on its way
-        bytes += shard + (addsUp ? std::min(all, kBucketsInFlight * mesh.bucketBytes) : 0);
+        bytes += shard + std::min(all, kBucketsInFlight * mesh.bucketBytes); // what others sent
     }
     return bytes;
 }

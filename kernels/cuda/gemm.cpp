@@ -19,7 +19,7 @@ namespace telehelm::kernels::cuda {
 
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = 64 << 20; // what cuBLAS itself takes on Hopper is 32 MiB
+constexpr std::size_t kWorkspaceBytes = Gemm::kWorkspaceBytes;
 constexpr int kCandidates = 8, kTimedRuns = 5;
 
 void check(cublasStatus_t status, const char* expression) {

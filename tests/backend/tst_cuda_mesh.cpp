@@ -10,8 +10,15 @@
 #include <QTemporaryDir>
 
 #include "comm/device_communicator.h"
+#include "gpu.h"
+#include "mesh_rig.h"
+#include "model/cuda_model.h"
+#include "parallel/plan.h"
 #include "telehelm/ipc/rank_page.h"
+#include "telehelm/kernels/cuda/attention.h"
+#include "telehelm/kernels/cuda/gemm.h"
 #include "train/checkpoint_loader.h"
+#include "train/device_mesh.h"
 #include "trainer_rig.h"
 
 using namespace telehelm;
@@ -141,6 +148,8 @@ private slots:
     void driftOfAReplicaIsFound();
     void pipelinesTrainAsOne_data();
     void pipelinesTrainAsOne();
+    void deviceAllocatesWhatThePlanCounts_data();
+    void deviceAllocatesWhatThePlanCounts();
 
 private:
     [[nodiscard]] std::filesystem::path path(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
@@ -347,6 +356,59 @@ void TestCudaMesh::pipelinesTrainAsOne() {
         QCOMPARE(std::get<0>(staged), losses);
         QVERIFY(std::get<2>(staged) == parts);
     }
+}
+
+void TestCudaMesh::deviceAllocatesWhatThePlanCounts_data() {
+    QTest::addColumn<QString>("recompute");
+    QTest::addColumn<QList<int>>("mesh");
+    for (const QList<int>& mesh : {QList<int>{1, 1, 1, 1}, {2, 1, 1, 1}, {1, 2, 1, 1}, {1, 1, 3, 1}, {2, 2, 2, 1}, {1, 2, 1, 2}, {1, 1, 1, 2}})
+        for (const char* recompute : {"none", "selective", "full"})
+            QTest::addRow("tensor %d pipeline %d data %d chunks %d, %s", mesh[0], mesh[1], mesh[2], mesh[3], recompute) << recompute << mesh;
+}
+
+/// What the engine says and what it has asked the device for, byte for byte. Sizes are multiples of the arena's grain.
+void TestCudaMesh::deviceAllocatesWhatThePlanCounts() {
+    QFETCH(QString, recompute);
+    QFETCH(QList<int>, mesh);
+    config::RunConfig config = this->config({.tensor = mesh[0], .pipeline = mesh[1], .data = mesh[2], .chunks = mesh[3]});
+    config.model.layers = 4;
+    config.model.ffnHiddenSize = 192;
+    config.model.vocabSize = 320;
+    config.model.contextLength = 128;
+    config.batch.sequences = 4 * mesh[2];
+    config.parallel.sequence = mesh[0] > 1;
+    config.parallel.recompute = recompute.toStdString();
+    const auto plan = parallel::makePlan(config);
+    QVERIFY2(plan, plan ? "" : plan.error().text().c_str());
+    const std::string failure = runRanks(config.parallel.ranks(), [&](std::unique_ptr<comm::Communicator> world) {
+        train::StepWatch watch;
+        train::AxisListener listener(watch, parallel::Axis::Tensor);
+        const parallel::Mesh own(*parallel::MeshShape::make(config.parallel, world->size()), *world);
+        train::DeviceMesh devices(own, {}, mesh[3] > 1, {.tensor = listener, .data = listener, .pipeline = listener});
+        const std::size_t before = kernels::cuda::host::allocated();
+        const auto model = model::makeCudaModel(config.model, config.microSequences(), train::PipelineRunner::placement(config, own),
+                                                {.attention = kernels::cuda::attentionKinds().front(),
+                                                 .tensor = devices.axes().tensor,
+                                                 .dataRanks = own.data().size(),
+                                                 .dataRank = own.data().rank()});
+        const auto sampler = patternSampler();
+        train::StepEngine engine(config, *model, *sampler, own, 1, devices.axes());
+        const std::size_t allocated = kernels::cuda::host::allocated() - before;
+        const parallel::StagePlan& planned = plan->stages[static_cast<std::size_t>(own.own().pipeline)];
+        const train::EngineMemory memory = engine.memory();
+        const auto same = [](const char* what, std::size_t is, std::int64_t meant) {
+            if (static_cast<std::int64_t>(is) != meant)
+                throw std::runtime_error(std::string(what) + ": " + std::to_string(is) + " bytes, planned " + std::to_string(meant));
+        };
+        same("weights", memory.parameters, planned.parameterBytes);
+        same("gradients", memory.gradients, planned.gradientBytes);
+        same("optimizer", memory.optimizer, planned.optimizerBytes);
+        same("activations", memory.activations, planned.activationBytes[static_cast<std::size_t>(plan->recompute)] + planned.workBytes);
+        same("messages", memory.messages, planned.messageBytes);
+        // cuBLASLt's workspace is not there on the host.
+        same("all", allocated + kernels::cuda::Gemm::kWorkspaceBytes, planned.totalBytes(plan->recompute));
+    });
+    QCOMPARE(QString::fromStdString(failure), QString());
 }
 
 QTEST_GUILESS_MAIN(TestCudaMesh)

@@ -52,6 +52,8 @@ namespace host {
 
 /// Does it now, or keeps it for the graph that is being recorded.
 void submit(std::function<void()> work);
+/// Bytes of device memory that this thread has ever allocated.
+[[nodiscard]] std::size_t allocated();
 /// Runs body() on each thread of each block.
 void runGrid(const char* name, dim3 grid, unsigned threads, std::size_t sharedBytes, const std::function<void()>& body);
 [[nodiscard]] unsigned char* sharedBlock();

@@ -13,6 +13,7 @@ namespace {
 
 using Work = std::vector<std::function<void()>>;
 thread_local Work* recording = nullptr;
+thread_local std::size_t allocatedBytes = 0;
 
 /// Kernels share the fibers: several ranks of a test, one thread each, take turns.
 std::recursive_mutex oneAtATime;
@@ -30,6 +31,9 @@ void release(void* block) {
 } // namespace
 
 namespace host {
+std::size_t allocated() {
+    return allocatedBytes;
+}
 void submit(std::function<void()> work) {
     if (recording != nullptr) {
         recording->push_back(std::move(work));
@@ -83,6 +87,7 @@ double Event::msSince(const Event& earlier) const {
 }
 
 DeviceBuffer::DeviceBuffer(std::size_t bytes) : m_block(allocate(bytes, 0xFF)), m_bytes(bytes) {
+    allocatedBytes += bytes;
     if (recording != nullptr)
         host::broken("memory is allocated while a stream is recorded");
 }

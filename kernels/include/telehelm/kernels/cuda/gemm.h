@@ -2,6 +2,7 @@
 // Products of matrices through cuBLASLt, with the meanings of linear.h: bf16 factors, fp32 sums, bf16 or fp32 results.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -17,6 +18,9 @@ namespace telehelm::kernels::cuda {
 /// split sums go through the workspace in a fixed order: the same bits twice.
 class Gemm {
 public:
+    /// Of device memory; what cuBLAS itself takes on Hopper is 32 MiB.
+    static constexpr std::size_t kWorkspaceBytes = std::size_t{64} << 20;
+
     Gemm();
     ~Gemm();
     Gemm(Gemm&&) noexcept;
