@@ -7,6 +7,7 @@
 
 #include "comm/watched_device_communicator.h"
 #include "model/cuda_model.h"
+#include "telehelm/kernels/cuda/attention.h"
 #include "telehelm/kernels/cuda/runtime.h"
 #include "train/file_io.h"
 #include "train/pipeline_runner.h"
@@ -53,8 +54,35 @@ DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, boo
     });
 }
 
+std::string chooseAttention(const config::RunConfig& config, const parallel::Mesh& mesh, const DevicePlace& place,
+                            const std::string& wanted, const std::function<void(const std::string&)>& onNote) {
+    kernels::cuda::useDevice(place.index);
+    const std::vector<std::string> kinds = kernels::cuda::attentionKinds();
+    std::array<double, 1> isMissing = {std::ranges::find(kinds, wanted) == kinds.end() ? 1.0 : 0.0};
+    mesh.world().allReduce(std::span(isMissing), comm::Reduce::Max);
+    if (isMissing[0] == 0) {
+        return wanted;
+    }
+    if (!wanted.empty()) {
+        onNote("attention: " + wanted + ", as the checkpoint was trained, is not on every rank's device; the run goes on with other roundings");
+    }
+    std::array<char, 32> kind{};
+    if (mesh.world().rank() == 0) {
+        const std::int64_t heads = config.model.attentionHeads;
+        const kernels::cuda::AttentionChoice choice =
+            kernels::cuda::chooseAttention({.B = config.microSequences(),
+                                            .T = config.model.contextLength,
+                                            .H = heads / config.parallel.tensor,
+                                            .D = config.model.hiddenSize / heads});
+        onNote("attention: " + choice.kind + " (" + choice.why + ")");
+        choice.kind.copy(kind.data(), kind.size() - 1);
+    }
+    mesh.world().broadcast(std::as_writable_bytes(std::span(kind)), 0);
+    return kind.data();
+}
+
 std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,
-                                        const DevicePlace& place, const DeviceAxes& axes,
+                                        const DevicePlace& place, const DeviceAxes& axes, const std::string& attention,
                                         const std::function<void(const std::string&)>& onNote) {
     const model::Placement placement = PipelineRunner::placement(config, mesh);
     if (config.device != "cuda") {
@@ -62,7 +90,7 @@ std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const p
     }
     return model::makeCudaModel(
         config.model, config.microSequences(), placement,
-        {.device = place.index, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .onNote = onNote});
+        {.device = place.index, .attention = attention, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .onNote = onNote});
 }
 
 } // namespace telehelm::train

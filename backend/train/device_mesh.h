@@ -34,9 +34,14 @@ private:
     DeviceLinks m_pipeline;
 };
 
-/// The engine that the config asks for, on the CPU or on `place`.
+/// Collective: the attention kernel for all ranks, so that a run has one whichever rank or attempt measures. `wanted` where all
+/// ranks have it; else the fastest on rank 0.
+[[nodiscard]] std::string chooseAttention(const config::RunConfig& config, const parallel::Mesh& mesh, const DevicePlace& place,
+                                          const std::string& wanted, const std::function<void(const std::string&)>& onNote);
+
+/// The engine that the config asks for, on the CPU or on `place` with that attention kernel.
 [[nodiscard]] std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const parallel::Mesh& mesh, int threads,
-                                                      const DevicePlace& place, const DeviceAxes& axes,
+                                                      const DevicePlace& place, const DeviceAxes& axes, const std::string& attention,
                                                       const std::function<void(const std::string&)>& onNote);
 
 } // namespace telehelm::train

@@ -165,6 +165,7 @@ Manifest manifestFrom(const Json& json) {
                 .optimizer = {.values = config.value("optimizer", std::map<std::string, double>()), .schedule = config.value("schedule", "")},
                 .settings = config.value("settings", std::map<std::string, double>())};
     m.configXxh3 = json.at("config_xxh3");
+    m.attention = json.value("attention", std::string());
     m.mixtureHistory = listFrom<NamedMixtureChange>(json.at("mixture_history"), changeFrom);
     m.tensors = listFrom<TensorEntry>(json.at("tensors"), tensorFrom);
     m.files = listFrom<FileEntry>(json.at("files"), fileFrom);
@@ -197,6 +198,9 @@ std::string manifestText(const Manifest& m) {
         json["config"]["schedule"] = m.config.optimizer.schedule;
     }
     json["config_xxh3"] = m.configXxh3;
+    if (!m.attention.empty()) {
+        json["attention"] = m.attention;
+    }
     json["mixture_history"] = listOf(m.mixtureHistory);
     json["files"] = listOf(m.files);
     json["tensors"] = listOf(m.tensors);

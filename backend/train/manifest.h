@@ -67,6 +67,7 @@ struct Manifest {
     double lrScale = 1;
     ConfigMarks config;
     std::string configXxh3;
+    std::string attention; // the device's kernel, on which the bits depend; empty: none was chosen
     std::vector<NamedMixtureChange> mixtureHistory;
     std::vector<TensorEntry> tensors;
     std::vector<FileEntry> files;

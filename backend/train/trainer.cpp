@@ -190,6 +190,7 @@ Manifest Trainer::manifest() const {
     m.lrScale = m_lrScale;
     m.config = marksOf(m_options.config);
     m.configXxh3 = m_options.configXxh3;
+    m.attention = m_attention;
     m.mixtureHistory = namedHistory(*m_corpus, m_sampler->history());
     return m;
 }

@@ -39,6 +39,7 @@ struct TrainerOptions {
     std::int64_t lastStep = 0; // end here; 0: at the config's last step. The schedule stays the config's.
     int threads = 1;           // of this rank
     DevicePlace device;        // for device = "cuda"
+    std::string attention = {}; // its kernel; empty: as the checkpoint says, else the fastest
     bool calibrate = true;     // measure the sgemm peak for perf/mfu (1 s at the start, 0.3 s at each of the first validations)
     bool waitForSaves = false; // hold the training until each checkpoint is whole: then its step is certain
     std::string host;
@@ -135,6 +136,7 @@ private:
     const parallel::Mesh m_mesh; // the job's, watched
     const std::shared_ptr<const data::Corpus> m_corpus;
     DeviceMesh m_deviceMesh; // of a model on a device
+    const std::string m_attention; // the device's kernel
     std::unique_ptr<model::Model> m_model;
     std::unique_ptr<data::Sampler> m_sampler;
     StepEngine m_engine;

@@ -138,7 +138,10 @@ Trainer::Trainer(TrainerOptions options, const parallel::Mesh& mesh, std::shared
               [this](std::int64_t step, parallel::Axis axis) { m_faults.calls(step, axis); }, m_options.page),
       m_mesh(mesh, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}), m_corpus(std::move(corpus)),
       m_deviceMesh(m_options.config.device == "cuda" ? DeviceMesh(m_mesh, m_options.device, m_options.config.parallel.chunks > 1, {.tensor = m_onTensor, .data = m_onData, .pipeline = m_onPipeline}) : DeviceMesh()),
-      m_model(makeModel(m_options.config, m_mesh, m_options.threads, m_options.device, m_deviceMesh.axes(), m_options.onNote)),
+      m_attention(m_options.config.device == "cuda"
+                      ? chooseAttention(m_options.config, m_mesh, m_options.device, m_options.attention, m_options.onNote)
+                      : std::string()),
+      m_model(makeModel(m_options.config, m_mesh, m_options.threads, m_options.device, m_deviceMesh.axes(), m_attention, m_options.onNote)),
       m_sampler(
           data::makeSampler(m_corpus, fork.history, m_options.config.batch.sequences, m_options.config.model.contextLength)),
       m_engine(m_options.config, *m_model, *m_sampler, m_mesh, m_options.threads, m_deviceMesh.axes()),
@@ -166,6 +169,9 @@ Result<std::unique_ptr<Trainer>> Trainer::create(TrainerOptions options, const p
     sound = sound && !fork ? Result<void>(tl::unexpected(fork.error())) : sound;
     if (sound = agree(mesh.world(), std::move(sound)); !sound) {
         return tl::unexpected(sound.error());
+    }
+    if (options.attention.empty()) {
+        options.attention = start.manifest.attention;
     }
     std::unique_ptr<Trainer> trainer(new Trainer(std::move(options), mesh, std::move(corpus), link, *fork));
     auto restored = trainer->m_faults.check(*trainer->m_model).and_then([&] { return trainer->restore(start); });
@@ -250,6 +256,7 @@ std::map<std::string, std::string> Trainer::startFacts(const StartPoint& start) 
             {"ranks", std::to_string(m_mesh.world().size())},
             {"threads_per_rank", std::to_string(m_options.threads)},
             {"device", config.device},
+            {"attention", m_attention.empty() ? "none: the run is on CPUs" : m_attention},
             {"gpu_readings", m_gpuReport.isOn() ? m_gpuReport.text() : "none: the run is on CPUs"},
             {"fork_step", std::to_string(m_step)},
             {"resumed_from", start.path.string()},

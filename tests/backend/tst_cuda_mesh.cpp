@@ -112,6 +112,15 @@ config::RunConfig deviceConfig(const std::filesystem::path& corpus, const Mesh& 
     return config;
 }
 
+/// With one attention kernel for all that are compared.
+Training trainOn(const config::RunConfig& config, const std::filesystem::path& checkpoints, RecordingLink& link, std::uint32_t attempt = 1,
+               const std::function<void(train::TrainerOptions&)>& adjust = [](train::TrainerOptions&) {}) {
+    return runTraining(config, checkpoints, link, attempt, [&](train::TrainerOptions& options) {
+        options.attention = "mma";
+        adjust(options);
+    });
+}
+
 /// Weights and moments of a whole model, as a checkpoint has them.
 std::vector<float> valuesOf(const std::filesystem::path& checkpoint, const config::ModelConfig& shape) {
     const auto layout = model::parameterLayout(shape);
@@ -150,6 +159,8 @@ private slots:
     void pipelinesTrainAsOne();
     void deviceAllocatesWhatThePlanCounts_data();
     void deviceAllocatesWhatThePlanCounts();
+    void aResumeKeepsTheKernel_data();
+    void aResumeKeepsTheKernel();
 
 private:
     [[nodiscard]] std::filesystem::path path(const std::string& name) const { return m_dir.path().toStdString() + "/" + name; }
@@ -178,7 +189,7 @@ void TestCudaMesh::whoWaitsIsOnThePage() {
     std::vector<std::unique_ptr<ipc::RankPage>> pages;
     std::size_t waits = 0, silent = 0, talking = 0;
     RecordingLink link;
-    runTraining(config, path("page-" + axis.toStdString()), link, 1, [&](train::TrainerOptions& options) {
+    trainOn(config, path("page-" + axis.toStdString()), link, 1, [&](train::TrainerOptions& options) {
         const std::lock_guard lock(mutex);
         const std::size_t line = pages.size();
         pages.push_back(std::make_unique<ipc::RankPage>(ipc::RankPage::open(file, static_cast<int>(line)).value()));
@@ -208,7 +219,7 @@ void TestCudaMesh::dataRanksTrainAsOne() {
         RecordingLink link;
         config::RunConfig config = this->config({.data = data});
         config.steps = 3;
-        runTraining(config, path("data-" + std::to_string(data)), link);
+        trainOn(config, path("data-" + std::to_string(data)), link);
         losses[static_cast<std::size_t>(data - 1)] = link.values("train/loss");
     }
     QCOMPARE(losses[0].size(), std::size_t{3});
@@ -221,9 +232,9 @@ void TestCudaMesh::dataRanksTrainAsOne() {
 void TestCudaMesh::dataRanksResumeBitForBit() {
     const config::RunConfig config = this->config({.data = 2});
     RecordingLink link;
-    const Training straight = runTraining(config, path("straight"), link);
-    runTraining(config, path("halves"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
-    const Training resumed = runTraining(config, path("halves"), link);
+    const Training straight = trainOn(config, path("straight"), link);
+    trainOn(config, path("halves"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    const Training resumed = trainOn(config, path("halves"), link);
     QVERIFY(resumed.ofAllRanks == straight.ofAllRanks);
     const std::vector<float>&first = straight.ofAllRanks[0], &second = straight.ofAllRanks[1];
     for (std::size_t i = 0; i < first.size(); ++i)
@@ -234,7 +245,7 @@ std::filesystem::path TestCudaMesh::saveAgain(const std::filesystem::path& check
                                               const std::string& name) {
     config.resume.checkpoint = checkpoint.string();
     RecordingLink link;
-    runTraining(config, path(name), link, ++m_attempt, [](train::TrainerOptions& options) { options.stopRequested = [] { return true; }; });
+    trainOn(config, path(name), link, ++m_attempt, [](train::TrainerOptions& options) { options.stopRequested = [] { return true; }; });
     return path(name) / train::checkpointName(m_attempt, 1);
 }
 
@@ -243,7 +254,7 @@ void TestCudaMesh::checkpointsKeepTheirBits() {
     config::RunConfig onCpu = config({});
     onCpu.device = "cpu";
     RecordingLink link;
-    runTraining(onCpu, path("cpu"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    trainOn(onCpu, path("cpu"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
     const std::filesystem::path first = path("cpu") / train::checkpointName(1, 1);
     const std::vector<float> values = valuesOf(first, onCpu.model);
     QVERIFY(std::ranges::any_of(values, [](float value) { return kernels::cuda::toFloat(kernels::cuda::toBf16(value)) != value; }));
@@ -285,7 +296,7 @@ void TestCudaMesh::nanIsTracedToItsOrigin() {
     config.faults.nanLayer = std::max(layer, 0);
     const std::string name = QTest::currentDataTag();
     RecordingLink link, healthyLink;
-    const Training one = runTraining(config, path("nan-" + name), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
+    const Training one = trainOn(config, path("nan-" + name), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
     const auto events = link.eventsOf(ipc::EventKind::StepSkipped);
     QCOMPARE(events.size(), std::size_t{1});
     const auto fact = [&](const char* key) { return QString::fromStdString(events[0].facts.at(key)); };
@@ -308,7 +319,7 @@ void TestCudaMesh::driftOfAReplicaIsFound() {
     config.faults.driftRank = 1;
     RecordingLink link;
     try {
-        runTraining(config, path("drift"), link);
+        trainOn(config, path("drift"), link);
     } catch (const std::runtime_error& error) {
         QVERIFY2(QString(error.what()).startsWith("after step 1 layers.0.attention.norm is not the same on rank 0"), error.what());
         return;
@@ -322,6 +333,7 @@ void TestCudaMesh::pipelinesTrainAsOne_data() {
     QTest::newRow("two stages, two chunks") << QList<int>{1, 2, 2};
     QTest::newRow("three stages, one chunk") << QList<int>{1, 3, 1};
     QTest::newRow("one stage, two chunks") << QList<int>{1, 1, 2};
+    QTest::newRow("two stages of two tensor ranks, sequence parallel") << QList<int>{2, 2, 1};
 }
 
 /// What passes between stages is bf16 that was bf16 before: loss and weights as on one rank, and NCCL's way gives the bits of the
@@ -337,7 +349,7 @@ void TestCudaMesh::pipelinesTrainAsOne() {
         config.validation.everySteps = 2;
         config.validation.sequencesPerDomain = 1;
         RecordingLink link;
-        const Training training = runTraining(config, path(std::string("pipeline-") + QTest::currentDataTag() + name), link);
+        const Training training = trainOn(config, path(std::string("pipeline-") + QTest::currentDataTag() + name), link);
         return std::tuple(link.values("train/loss"), link.values("valid/loss/WebText"), training.ofAllRanks);
     };
     const Mesh cut{.tensor = mesh[0], .pipeline = mesh[1], .chunks = mesh[2]};
@@ -409,6 +421,28 @@ void TestCudaMesh::deviceAllocatesWhatThePlanCounts() {
         same("all", allocated + kernels::cuda::Gemm::kWorkspaceBytes, planned.totalBytes(plan->recompute));
     });
     QCOMPARE(QString::fromStdString(failure), QString());
+}
+
+void TestCudaMesh::aResumeKeepsTheKernel_data() {
+    QTest::addColumn<QString>("kind");
+    for (const std::string& kind : kernels::cuda::attentionKinds())
+        QTest::addRow("%s", kind.c_str()) << QString::fromStdString(kind);
+}
+
+/// Whatever would be the fastest now: another kernel rounds otherwise, and the curve would not go on bit for bit.
+void TestCudaMesh::aResumeKeepsTheKernel() {
+    QFETCH(QString, kind);
+    const config::RunConfig config = this->config({.data = 2});
+    const std::filesystem::path folder = path("kernel-" + kind.toStdString());
+    RecordingLink first, second;
+    trainOn(config, folder, first, 1, [&](train::TrainerOptions& options) {
+        options.attention = kind.toStdString();
+        options.lastStep = 1;
+    });
+    trainOn(config, folder, second, 1, [](train::TrainerOptions& options) { options.attention.clear(); });
+    const auto started = second.eventsOf(ipc::EventKind::AttemptStarted);
+    QCOMPARE(started.size(), std::size_t{1});
+    QCOMPARE(QString::fromStdString(started[0].facts.at("attention")), kind);
 }
 
 QTEST_GUILESS_MAIN(TestCudaMesh)
