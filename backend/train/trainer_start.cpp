@@ -225,6 +225,11 @@ void Trainer::calibrateAtStart() {
 double Trainer::calibrate() {
     m_mesh.world().barrier(); // all at once, because that is what training does: together they reach the machine's peak
     const bool isOnDevice = m_options.config.device == "cuda";
+    std::array<double, 1> hasRoom = {!isOnDevice || kernels::cuda::memoryInfo().freeBytes >= kernels::cuda::kCalibrationBytes ? 1.0 : 0.0};
+    m_mesh.world().allReduce(std::span(hasRoom), comm::Reduce::Min);
+    if (hasRoom[0] == 0) {
+        return 0; // the model has filled a device: the training's own steps tell its peak (mfu())
+    }
     std::array<double, 1> peak = {isOnDevice ? kernels::cuda::calibrateGemmGflops() : kernels::calibrateSgemmGflops(m_options.threads)};
     m_mesh.world().allReduce(std::span(peak), comm::Reduce::Sum);
     m_peakGflops = std::max(m_peakGflops, peak[0]);

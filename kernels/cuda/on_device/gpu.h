@@ -13,10 +13,30 @@
 
 namespace telehelm::kernels::cuda {
 
+/// What an operator can do about it; empty: nothing that is known here.
+inline const char* remedyFor(cudaError_t code) {
+    switch (code) {
+    case cudaErrorMemoryAllocation:
+        return "; the device's memory is full: take more ranks, smaller micro_sequences or recompute = \"full\" (telehelmctl plan "
+               "CONFIG tells what each needs), or free it of other processes (nvidia-smi)";
+    case cudaErrorECCUncorrectable:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure:
+    case cudaErrorIllegalAddress:
+    case cudaErrorUnknown:
+        return "; the device is lost to this process: start the run again from its last checkpoint, and if it comes back look at "
+               "nvidia-smi -q and the kernel's log (dmesg, Xid) and leave this device out (CUDA_VISIBLE_DEVICES)";
+    default:
+        return "";
+    }
+}
+
 inline void checkCuda(cudaError_t code, const char* expression) {
     if (code != cudaSuccess) {
         static_cast<void>(cudaGetLastError()); // told here: a later launch must not be blamed for it
-        throw std::runtime_error(std::string(expression) + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")");
+        throw std::runtime_error(std::string(expression) + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")" +
+                                 remedyFor(code));
     }
 }
 #define TELEHELM_CUDA_CHECK(expression) ::telehelm::kernels::cuda::checkCuda(expression, #expression)

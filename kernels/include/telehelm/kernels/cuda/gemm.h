@@ -48,5 +48,7 @@ private:
 
 /// What a product of 8192 x 8192 x 8192 in bf16 on random numbers reaches here, in GFLOP/s: the best of a few calls.
 [[nodiscard]] double calibrateGemmGflops();
+/// Device memory that must be free for it.
+inline constexpr std::size_t kCalibrationBytes = std::size_t{1} << 29;
 
 } // namespace telehelm::kernels::cuda
