@@ -269,7 +269,7 @@ RankJob::Step<std::unique_ptr<train::Trainer>> RankJob::startTrainer(const paral
     train::TrainerOptions options = trainerOptions();
     options.page = m_page ? &*m_page : nullptr;
     if (m_config.device == "cuda") {
-        options.device = train::devicePlace(m_world, options.host, static_cast<int>(kernels::cudaReport().devices.size()));
+        options.device = train::devicePlace(m_world, options.host, kernels::cudaReport().devices);
         options.cudaDevice = options.device.index;
     }
     auto trainer = train::Trainer::start(options, mesh, corpus, m_link.get());

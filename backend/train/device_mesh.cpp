@@ -33,13 +33,19 @@ std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const
 
 } // namespace
 
-DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices) {
-    const std::array<double, 1> own = {static_cast<double>(xxh3(std::as_bytes(std::span(host))) >> 11U)}; // exact in a double
-    std::vector<double> all(static_cast<std::size_t>(world.size()));
-    world.allGather(std::span<const double>(own), std::span(all));
-    const auto before = static_cast<int>(std::count(all.begin(), all.begin() + world.rank(), own[0]));
-    const auto here = static_cast<int>(std::ranges::count(all, own[0]));
-    return {.index = before % devices, .isShared = here > devices};
+DevicePlace devicePlace(comm::Communicator& world, const std::string& host, std::span<const kernels::CudaDevice> devices) {
+    const auto gather = [&world](const std::string& text) {
+        const std::array<double, 1> own = {static_cast<double>(xxh3(std::as_bytes(std::span(text))) >> 11U)}; // exact in a double
+        std::vector<double> all(static_cast<std::size_t>(world.size()));
+        world.allGather(std::span<const double>(own), std::span(all));
+        return all;
+    };
+    const auto rank = static_cast<std::ptrdiff_t>(world.rank());
+    const std::vector<double> hosts = gather(host);
+    const auto before = static_cast<std::size_t>(std::count(hosts.begin(), hosts.begin() + rank, hosts[static_cast<std::size_t>(rank)]));
+    const kernels::CudaDevice& mine = devices[before % devices.size()];
+    const std::vector<double> ids = gather(host + " " + (mine.id.empty() ? std::to_string(mine.index) : mine.id));
+    return {.index = mine.index, .isShared = std::ranges::count(ids, ids[static_cast<std::size_t>(rank)]) > 1};
 }
 
 DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, bool isRing, const parallel::Mesh::Listeners& listeners) {

@@ -4,9 +4,11 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "parallel/mesh.h"
+#include "telehelm/kernels/device.h"
 #include "train/device_link.h"
 #include "train/device_optimizer.h"
 
@@ -18,8 +20,8 @@ struct DevicePlace {
     bool isShared = false; // several ranks of this machine use it
 };
 
-/// Collective: ranks of one host (by its name) share its `devices` in turn.
-[[nodiscard]] DevicePlace devicePlace(comm::Communicator& world, const std::string& host, int devices);
+/// Collective: ranks of one host (by its name) take the devices that they see in turn. A launcher may show each rank another one.
+[[nodiscard]] DevicePlace devicePlace(comm::Communicator& world, const std::string& host, std::span<const kernels::CudaDevice> devices);
 
 /// Constructing it is collective over the mesh. Throws std::runtime_error where NCCL cannot start.
 class DeviceMesh {

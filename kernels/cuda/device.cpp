@@ -23,6 +23,10 @@ CudaDevice describe(int index) {
     device.major = properties.major;
     device.minor = properties.minor;
     device.memoryBytes = properties.totalGlobalMem;
+    for (const char byte : properties.uuid.bytes) { // of a MIG slice its own
+        constexpr const char* kDigits = "0123456789abcdef";
+        device.id += {kDigits[(static_cast<unsigned char>(byte) >> 4U)], kDigits[static_cast<unsigned char>(byte) & 15U]};
+    }
     return device;
 }
 

@@ -159,6 +159,7 @@ private slots:
     void pipelinesTrainAsOne();
     void deviceAllocatesWhatThePlanCounts_data();
     void deviceAllocatesWhatThePlanCounts();
+    void ranksShareADeviceByItsId();
     void aResumeKeepsTheKernel_data();
     void aResumeKeepsTheKernel();
 
@@ -421,6 +422,36 @@ void TestCudaMesh::deviceAllocatesWhatThePlanCounts() {
         same("all", allocated + kernels::cuda::Gemm::kWorkspaceBytes, planned.totalBytes(plan->recompute));
     });
     QCOMPARE(QString::fromStdString(failure), QString());
+}
+
+/// Slurm may show each rank one device: all of them are number 0, and NCCL is the right way between them.
+void TestCudaMesh::ranksShareADeviceByItsId() {
+    struct Case {
+        std::array<std::vector<kernels::CudaDevice>, 2> seen;
+        std::array<const char*, 2> hosts;
+        std::array<int, 2> index;
+        bool isShared;
+    };
+    const auto device = [](int index, const char* id) {
+        kernels::CudaDevice made;
+        made.index = index;
+        made.id = id;
+        return made;
+    };
+    const kernels::CudaDevice a = device(0, "a"), b = device(0, "b"), second = device(1, "b");
+    const std::vector<Case> cases = {{{{{a}, {b}}}, {"x", "x"}, {0, 0}, false},
+                                     {{{{a}, {a}}}, {"x", "x"}, {0, 0}, true},
+                                     {{{{a, second}, {a, second}}}, {"x", "x"}, {0, 1}, false},
+                                     {{{{a}, {a}}}, {"x", "y"}, {0, 0}, false}};
+    for (const Case& each : cases) {
+        const std::string failure = runRanks(2, [&](std::unique_ptr<comm::Communicator> world) {
+            const auto rank = static_cast<std::size_t>(world->rank());
+            const train::DevicePlace place = train::devicePlace(*world, each.hosts[rank], each.seen[rank]);
+            if (place.index != each.index[rank] || place.isShared != each.isShared)
+                throw std::runtime_error("index " + std::to_string(place.index) + (place.isShared ? ", shared" : ", alone"));
+        });
+        QCOMPARE(QString::fromStdString(failure), QString());
+    }
 }
 
 void TestCudaMesh::aResumeKeepsTheKernel_data() {

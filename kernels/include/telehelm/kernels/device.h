@@ -13,6 +13,7 @@ struct CudaDevice {
     std::string name;
     int major = 0, minor = 0; // compute capability
     std::uint64_t memoryBytes = 0;
+    std::string id = {}; // the same in whichever process and under whichever index
 };
 
 struct CudaReport {
