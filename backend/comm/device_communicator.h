@@ -68,6 +68,8 @@ public:
     virtual void wait(const Stream& stream) = 0;
     /// The same until a mark in a stream is reached.
     virtual void wait(const kernels::cuda::Event& mark) = 0;
+    /// Ends what is on its way without the peers, so that nobody waits for them; of no use afterwards. For a rank that fails.
+    virtual void abort() = 0;
 };
 
 struct StagedOptions {

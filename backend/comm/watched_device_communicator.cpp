@@ -48,6 +48,8 @@ public:
         timed(Call::Send, [&] { m_inner->wait(mark); });
     }
 
+    void abort() override { m_inner->abort(); }
+
 private:
     template <typename Function> void timed(Call call, const Function& function) {
         using Clock = std::chrono::steady_clock;

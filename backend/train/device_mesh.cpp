@@ -60,6 +60,21 @@ DeviceMesh::DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, boo
     });
 }
 
+void DeviceMesh::abort() {
+    const auto end = [](const std::unique_ptr<comm::DeviceCommunicator>& ranks) {
+        if (ranks != nullptr) {
+            ranks->abort();
+        }
+    };
+    end(m_tensor);
+    end(m_data);
+    for (const std::unique_ptr<DeviceWay>* way : {&m_pipeline.inputs, &m_pipeline.outputs, &m_pipeline.gradients, &m_pipeline.outputGradients}) {
+        if (*way != nullptr) {
+            end((*way)->ranks);
+        }
+    }
+}
+
 std::string chooseAttention(const config::RunConfig& config, const parallel::Mesh& mesh, const DevicePlace& place,
                             const std::string& wanted, const std::function<void(const std::string&)>& onNote) {
     kernels::cuda::useDevice(place.index);

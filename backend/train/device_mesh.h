@@ -31,6 +31,9 @@ public:
     DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, bool isRing, const parallel::Mesh::Listeners& listeners);
     [[nodiscard]] DeviceAxes axes() { return {m_tensor.get(), m_data.get(), &m_pipeline}; }
 
+    /// Nothing waits for other ranks any more; of no use afterwards.
+    void abort();
+
 private:
     std::unique_ptr<comm::DeviceCommunicator> m_tensor, m_data;
     DeviceLinks m_pipeline;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 namespace telehelm::train {
@@ -27,6 +28,14 @@ double msSince(Clock::time_point began) {
 }
 
 } // namespace
+
+/// A rank that fails frees its device's memory on the way out, which waits for the device; and that may wait for peers who wait for
+/// this rank.
+Trainer::~Trainer() {
+    if (std::uncaught_exceptions() > 0) {
+        m_deviceMesh.abort();
+    }
+}
 
 TrainEnd Trainer::run() {
     const config::RunConfig& config = m_options.config;

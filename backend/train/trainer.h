@@ -83,6 +83,9 @@ public:
     [[nodiscard]] static tl::expected<std::unique_ptr<Trainer>, StartFailure>
     start(const TrainerOptions& options, const parallel::Mesh& mesh, const std::shared_ptr<const data::Corpus>& corpus, ipc::TrainerLink* link);
     TrainEnd run();
+    ~Trainer();
+    Trainer(const Trainer&) = delete;
+    Trainer& operator=(const Trainer&) = delete;
 
     [[nodiscard]] std::int64_t step() const { return m_step; }
     [[nodiscard]] std::span<const float> parameters() const { return m_model->parameters(); }

@@ -27,6 +27,7 @@ using namespace telehelm::tests;
 namespace {
 
 std::atomic<bool> g_hasNccl{true};
+std::atomic<int> g_aborted{0};
 /// What a rank's thread does whenever it waits for its device.
 thread_local std::function<void(const std::string& axis)> t_onWait;
 
@@ -65,6 +66,7 @@ public:
         m_staged->exchange(sends, recvs, stream);
     }
     void wait(const kernels::cuda::Event& mark) override { m_staged->wait(mark); }
+    void abort() override { ++g_aborted; }
     void wait(const Stream& stream) override {
         if (t_onWait) {
             t_onWait(axis());
@@ -319,9 +321,11 @@ void TestCudaMesh::driftOfAReplicaIsFound() {
     config.faults.driftStep = 1;
     config.faults.driftRank = 1;
     RecordingLink link;
+    g_aborted = 0;
     try {
         trainOn(config, path("drift"), link);
     } catch (const std::runtime_error& error) {
+        QCOMPARE(g_aborted.load(), 2); // else a rank that fails would wait for its device, and that for the other rank
         QVERIFY2(QString(error.what()).startsWith("after step 1 layers.0.attention.norm is not the same on rank 0"), error.what());
         return;
     }

@@ -274,6 +274,18 @@ private slots:
         QVERIFY2(later.find("aborted before") != std::string::npos, later.c_str());
     }
 
+    /// A rank that fails elsewhere does not wait for its peers on its way out.
+    void abortsWhenItsRankFails() {
+        const auto comm = make();
+        comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);
+        world.streamBusy = -1;
+        comm->abort();
+        QCOMPARE(world.aborted, 1);
+        const std::string later = textOf([&] { comm->wait(m_stream); });
+        QVERIFY2(later.find("aborted before") != std::string::npos, later.c_str());
+        world.streamBusy = 0;
+    }
+
     void waitComesBackWhenTheStreamIsDone() {
         const auto comm = make(10s);
         comm->allReduce(memory, 16, kBf16, Reduce::Sum, m_stream);

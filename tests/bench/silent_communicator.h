@@ -27,6 +27,7 @@ public:
     void send(const void*, std::size_t, int, const Stream&) override { refuse(); }
     void recv(void*, std::size_t, int, const Stream&) override { refuse(); }
     void exchange(std::span<const comm::DeviceSend>, std::span<const comm::DeviceRecv>, const Stream&) override { refuse(); }
+    void abort() override {}
     void wait(const kernels::cuda::Event& mark) override { mark.synchronize(); }
     void wait(const Stream& stream) override { stream.synchronize(); }
 

@@ -114,6 +114,8 @@ public:
         waitFor([event = static_cast<cudaEvent_t>(mark.native())] { return isReady(cudaEventQuery(event), "cudaEventQuery"); });
     }
 
+    void abort() override;
+
 private:
     template <typename IsDone> void waitFor(const IsDone& isDone);
     template <typename Enqueue>
@@ -126,7 +128,6 @@ private:
     void settle(ncclResult_t status, const char* call);
     void settleIn(ncclComm_t comm, ncclResult_t status, const char* call, Clock::time_point deadline);
     void close();
-    void abort();
     [[nodiscard]] std::string where() const {
         return " on axis " + m_axis + ", rank " + std::to_string(m_rank) + " of " + std::to_string(m_size) + ": ";
     }

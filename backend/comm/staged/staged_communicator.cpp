@@ -74,6 +74,7 @@ public:
     }
     void wait(const Stream& stream) override { stream.synchronize(); }
     void wait(const kernels::cuda::Event& mark) override { mark.synchronize(); }
+    void abort() override { m_outgoing.clear(); } // the host's calls end by themselves or with the job
 
 private:
     struct Outgoing {
