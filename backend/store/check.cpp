@@ -212,7 +212,8 @@ private:
             if (rows.integer(0) > 0)
                 tell(about(std::to_string(rows.integer(0)) + " chunks of " + std::to_string(rows.integer(1)) +
                            " series whose names are lost (they stay where they are)"));
-        for (Rows rows = m_db.query("SELECT count(*) FROM series WHERE attempt_id NOT IN (SELECT id FROM attempts)"); rows.next();)
+        for (Rows rows = m_db.query("SELECT count(*) FROM series WHERE attempt_id NOT IN (SELECT id FROM attempts UNION SELECT id FROM deleted_attempts)");
+             rows.next();)
             if (rows.integer(0) > 0)
                 tell(about(std::to_string(rows.integer(0)) + " series of attempts that are not there any more"));
     }

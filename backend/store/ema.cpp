@@ -71,6 +71,14 @@ void EmaCache::account(const Key& key, std::size_t bytes) {
     }
 }
 
+void EmaCache::forget(std::int64_t series) {
+    const std::lock_guard lock(m_mutex);
+    for (auto curve = m_curves.lower_bound({series, 0.0}); curve != m_curves.end() && curve->first.first == series;) {
+        m_bytes -= curve->second.bytes;
+        curve = m_curves.erase(curve);
+    }
+}
+
 bool EmaCache::isNearlyKnown(const SeriesReader& reader, double weight) {
     if (reader.size() <= kFewPoints)
         return true;

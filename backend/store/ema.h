@@ -29,6 +29,8 @@ public:
                                                 std::span<const std::uint64_t> indices);
     /// True when at() has few points left to go through.
     [[nodiscard]] bool isNearlyKnown(const SeriesReader& reader, double weight);
+    /// Whatever is known of the series.
+    void forget(std::int64_t series);
     [[nodiscard]] std::size_t bytes();
 
 private:

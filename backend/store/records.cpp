@@ -161,8 +161,10 @@ std::vector<RunRecord> selectRuns(Database& db) {
 }
 
 void insertAttempt(Database& db, const AttemptInfo& a) {
-    db.run("INSERT INTO attempts(run, attempt, parent, fork_step, state, state_text, started_us, ended_us, step, tokens, "
-           "last_heard_us, points_emitted, points_stored, last_sequence, config, run_dir) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,0,0,?,?)",
+    // The id: as in insertSeries(); the rows of a deleted attempt are still there.
+    db.run("INSERT INTO attempts(id, run, attempt, parent, fork_step, state, state_text, started_us, ended_us, step, tokens, "
+           "last_heard_us, points_emitted, points_stored, last_sequence, config, run_dir) "
+           "VALUES((SELECT max(last_attempt, coalesce((SELECT max(id) FROM attempts), 0)) + 1 FROM store_state),?,?,?,?,?,?,?,?,?,?,?,?,0,0,?,?)",
            a.key.run, a.key.attempt, a.parent, a.forkStep, number(a.state), a.stateText, a.startedUs, a.endedUs, a.step, a.tokens,
            a.lastHeardUs, a.pointsEmitted, a.configToml, a.runDir);
 }
@@ -195,7 +197,8 @@ std::vector<Event> selectEvents(Database& db, const ipc::EventQuery& query) {
     // The newest `limit` after the id, told oldest first.
     return collect<Event>(
         db.query("SELECT * FROM (SELECT id, run, attempt, kind, severity, step, tokens, wall_us, text, facts FROM events "
-                 "WHERE (?1='' OR run=?1) AND id>?2 ORDER BY id DESC LIMIT ?3) ORDER BY id",
+                 "WHERE (?1='' OR run=?1) AND id>?2 AND NOT EXISTS(SELECT 1 FROM deleted_runs d WHERE d.is_purged=0 AND d.run=events.run AND "
+                 "d.last_event>=events.id) ORDER BY id DESC LIMIT ?3) ORDER BY id",
                  query.run, query.afterId, limitOf(query.limit)),
         eventOf);
 }

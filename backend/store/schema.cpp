@@ -47,8 +47,23 @@ CREATE INDEX commands_by_time ON commands(requested_us);
 )sql");
 }
 
+// Runs that were deleted, and those of their attempts whose rows are still to be purged. SQLite would give a new row the highest id
+// again once its owner is gone: what was ever given is remembered.
+void migrateToVersion3(Database& db) {
+    db.execute(R"sql(
+CREATE TABLE deleted_runs(
+  id TEXT PRIMARY KEY, run TEXT NOT NULL, deleted_us INTEGER NOT NULL, author TEXT NOT NULL, host TEXT NOT NULL, reason TEXT NOT NULL,
+  attempts INTEGER NOT NULL, points INTEGER NOT NULL, checkpoints INTEGER NOT NULL, checkpoint_bytes INTEGER NOT NULL,
+  kept_in TEXT NOT NULL, last_event INTEGER NOT NULL, is_purged INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX deleted_runs_to_purge ON deleted_runs(run, last_event) WHERE is_purged=0;
+CREATE TABLE deleted_attempts(id INTEGER PRIMARY KEY, deleted_run TEXT NOT NULL);
+ALTER TABLE store_state ADD COLUMN last_attempt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE store_state ADD COLUMN last_series INTEGER NOT NULL DEFAULT 0;
+)sql");
+}
+
 // Step i brings a file from version i to i + 1.
-constexpr std::array<void (*)(Database&), kSchemaVersion> kMigrations = {createVersion1, migrateToVersion2};
+constexpr std::array<void (*)(Database&), kSchemaVersion> kMigrations = {createVersion1, migrateToVersion2, migrateToVersion3};
 
 std::int64_t pragma(Database& db, const char* sql) {
     Rows rows = db.query(sql);
@@ -71,7 +86,9 @@ Result<int> schemaVersion(Database& db, const std::string& context) {
 }
 
 Result<void> prepareSchema(Database& db, const std::string& context) {
-    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-16000");
+    // secure_delete: where SQLite is built to, it would write zeros over all that is deleted, as much again as it frees.
+    db.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=16000; PRAGMA cache_size=-16000; "
+               "PRAGMA secure_delete=FAST");
     const auto version = schemaVersion(db, context);
     if (!version)
         return tl::unexpected(version.error());

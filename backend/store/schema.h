@@ -5,7 +5,7 @@
 
 namespace telehelm::store {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 /// Refuses what is no store of Telehelm, or a newer one; the version that it has.
 [[nodiscard]] Result<int> schemaVersion(Database& db, const std::string& context);

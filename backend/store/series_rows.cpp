@@ -128,7 +128,9 @@ std::optional<std::string> middleName(Database& db, std::int64_t attemptId, cons
 }
 
 std::int64_t insertSeries(Database& db, std::int64_t attemptId, const std::string& name) {
-    db.run("INSERT INTO series(attempt_id, name) VALUES(?,?)", attemptId, name);
+    // An id is never given twice: who still reads a deleted series must not take a new one for it.
+    db.run("INSERT INTO series(id, attempt_id, name) VALUES((SELECT max(last_series, coalesce((SELECT max(id) FROM series), 0)) + 1 FROM store_state),?,?)",
+           attemptId, name);
     return db.lastInsertId();
 }
 

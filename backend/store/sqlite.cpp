@@ -116,6 +116,7 @@ void Database::execute(const std::string& sql) {
 }
 
 std::int64_t Database::lastInsertId() const { return sqlite3_last_insert_rowid(m_db); }
+std::int64_t Database::changes() const { return sqlite3_changes64(m_db); }
 
 sqlite3_stmt* Database::prepared(const char* sql) {
     auto [it, isNew] = m_statements.try_emplace(sql, nullptr);

@@ -86,6 +86,7 @@ public:
         }
     }
     [[nodiscard]] std::int64_t lastInsertId() const;
+    [[nodiscard]] std::int64_t changes() const; // rows that the last INSERT, UPDATE or DELETE changed
 
 private:
     sqlite3_stmt* prepared(const char* sql);

@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include <algorithm>
+#include <chrono>
 #include <future>
 #include <iterator>
 #include <map>
@@ -9,6 +10,7 @@
 
 #include "store/byte_stream.h"
 #include "store/commit_mark.h"
+#include "store/deleted_runs.h"
 #include "store/point_store.h"
 #include "store/schema.h"
 #include "store/series_query.h"
@@ -20,6 +22,7 @@ namespace {
 using ipc::AttemptKey;
 
 constexpr std::size_t kIdleReaders = 4;
+constexpr auto kPurgePiece = std::chrono::milliseconds(8); // as long as others wait for the writer
 
 Error unknownAttempt(const AttemptKey& key) {
     return {ErrorCode::NotFound, "no attempt " + std::to_string(key.attempt) + " of run “" + key.run + "” is known here", "store"};
@@ -74,6 +77,8 @@ public:
     Result<std::vector<IngestedBatch>> ingest(std::span<ipc::TelemetryBatch> batches);
     Result<std::uint64_t> acknowledged(const AttemptKey& key, std::uint64_t firstUnacked);
     Result<std::vector<SequenceGap>> gaps(const AttemptKey& key);
+    Result<ipc::DeletedRun> deleteRun(const ipc::DeletedRun& record);
+    Result<bool> purge();
     Result<ipc::SeriesPage> listSeries(const ipc::SeriesListQuery& query);
     Result<ipc::LineageInfo> lineage(const std::string& run);
     Result<void> querySeries(const ipc::SeriesQuery& query, const std::function<bool(ipc::SeriesSegment&&)>& sink);
@@ -139,6 +144,7 @@ private:
     IngestedBatch ingestOne(ipc::TelemetryBatch& batch);
     void storeSequence(const IngestLedger& state, const ipc::TelemetryBatch& batch, std::uint64_t points);
     void writeGaps(const IngestLedger& state);
+    Result<ipc::DeletedRun> mark(ipc::DeletedRun record);
     void commit(Transaction& transaction); // write mutex held
     void foldLogs();
     NamesFound searchNames(Database& db, std::int64_t attempt, const NameRange& range, std::uint32_t limit);
@@ -204,7 +210,7 @@ void Store::Impl::foldLogs() {
     const std::lock_guard pointsLock(m_points.mutex());
     std::vector<std::int64_t> attempts;
     (void)guarded<void>([&]() -> Result<void> {
-        for (Rows rows = m_writer.query("SELECT DISTINCT attempt_id FROM tail_log"); rows.next();)
+        for (Rows rows = m_writer.query("SELECT DISTINCT attempt_id FROM tail_log WHERE attempt_id NOT IN (SELECT id FROM deleted_attempts)"); rows.next();)
             attempts.push_back(rows.integer(0));
         return {};
     });
@@ -325,6 +331,58 @@ Result<std::vector<SequenceGap>> Store::Impl::gaps(const AttemptKey& key) {
         if (!state)
             return tl::unexpected(unknownAttempt(key));
         return state->gaps;
+    });
+}
+
+Result<ipc::DeletedRun> Store::Impl::deleteRun(const ipc::DeletedRun& record) {
+    const std::lock_guard lock(m_writeMutex);
+    const std::lock_guard pointsLock(m_points.mutex());
+    auto deleted = mark(record);
+    if (deleted || deleted.error().code != ErrorCode::ResourceExhausted)
+        return deleted;
+    // On a full disk, the very moment to delete something, the write-ahead log may have room for it once it is emptied.
+    const auto emptied = guarded<void>([&]() -> Result<void> {
+        m_writer.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+        return {};
+    });
+    return emptied ? mark(record) : deleted;
+}
+
+// Both locks held.
+Result<ipc::DeletedRun> Store::Impl::mark(ipc::DeletedRun record) {
+    return guarded<ipc::DeletedRun>([&]() -> Result<ipc::DeletedRun> {
+        Transaction transaction(m_writer);
+        const std::vector<std::int64_t> attempts = markDeleted(m_writer, record);
+        if (attempts.empty())
+            return fail(ErrorCode::NotFound, "no run named “" + record.run + "”", "store");
+        commit(transaction);
+        for (const std::int64_t id : attempts)
+            m_points.forget(id);
+        std::erase_if(m_ingest, [&](const auto& known) { return known.first.run == record.run; });
+        return record;
+    });
+}
+
+Result<bool> Store::Impl::purge() {
+    const std::lock_guard lock(m_writeMutex);
+    return guarded<bool>([&]() -> Result<bool> {
+        const auto end = std::chrono::steady_clock::now() + kPurgePiece;
+        std::vector<std::int64_t> gone;
+        Transaction transaction(m_writer);
+        const std::optional<std::int64_t> attempt = attemptToPurge(m_writer);
+        bool hasMore = purgeSome(m_writer, gone);
+        if (!hasMore)
+            return false;
+        while (hasMore && attemptToPurge(m_writer) == attempt && std::chrono::steady_clock::now() < end)
+            hasMore = purgeSome(m_writer, gone);
+        commit(transaction);
+        for (const std::int64_t series : gone)
+            m_ema.forget(series);
+        if (attempt) { // a reader that began before the deletion may have loaded it again
+            const std::lock_guard pointsLock(m_points.mutex());
+            m_points.forget(*attempt);
+        }
+        return hasMore;
     });
 }
 
@@ -457,6 +515,9 @@ Result<void> Store::Impl::querySeries(const ipc::SeriesQuery& query, const std::
         std::shared_lock lock(m_points.mutex());
         loadPoints(db, ids, lock);
         const Snapshot snapshot(db);
+        for (const std::int64_t id : ids) // of what was deleted since, a part may be gone
+            if (!db.query("SELECT 1 FROM attempts WHERE id=?", id).next())
+                return fail(ErrorCode::NotFound, "the run has just been deleted", "store");
         for (auto& runner : runners)
             runner->copyStates(m_points);
         lock.unlock();
@@ -568,6 +629,14 @@ Result<std::uint64_t> Store::pointsStored() {
         rows.next();
         return static_cast<std::uint64_t>(rows.integer(0));
     });
+}
+
+Result<ipc::DeletedRun> Store::deleteRun(const ipc::DeletedRun& record) { return m_impl->deleteRun(record); }
+
+Result<bool> Store::purge() { return m_impl->purge(); }
+
+Result<std::vector<ipc::DeletedRun>> Store::deletedRuns() {
+    return m_impl->read<std::vector<ipc::DeletedRun>>([](Database& db) { return selectDeletedRuns(db); });
 }
 
 Result<ipc::SeriesPage> Store::listSeries(const ipc::SeriesListQuery& query) { return m_impl->listSeries(query); }

@@ -47,6 +47,14 @@ public:
     /// State, text, end, heard-of time and emitted count; step and tokens never go back.
     Result<void> updateAttempt(const ipc::AttemptInfo& attempt);
 
+    // Deletion.
+    /// The run, its events and commands are found no more, its name is free; their rows stay until purge() has taken them. What comes for
+    /// its attempts is refused. The record comes back with its attempts and points.
+    Result<ipc::DeletedRun> deleteRun(const ipc::DeletedRun& record);
+    /// Takes away some of what deleted runs have left, within 10 ms or so; false: nothing is left.
+    Result<bool> purge();
+    Result<std::vector<ipc::DeletedRun>> deletedRuns(); // oldest first
+
     // Events and commands.
     Result<ipc::Event> addEvent(ipc::Event event); // with its id
     Result<std::vector<ipc::Event>> events(const ipc::EventQuery& query);

@@ -75,7 +75,8 @@ private slots:
     void aCutWriteAheadLogIsNoticed();
     void damagedPagesAreToldInOneSentence();
     void refusesWhatItCannotRead();
-    void aStoreOfVersionOneIsMigrated();
+    void anOlderStoreIsMigrated_data();
+    void anOlderStoreIsMigrated();
     void passesGoFromCoarseToFine();
     void severalRunsInOneQuery();
     void branchesTellWhatTheyCost();
@@ -329,16 +330,23 @@ void TestStoreCheck::refusesWhatItCannotRead() {
     QVERIFY(newer.error().text().find("newer Telehelm") != std::string::npos);
 }
 
-void TestStoreCheck::aStoreOfVersionOneIsMigrated() {
+void TestStoreCheck::anOlderStoreIsMigrated_data() {
+    QTest::addColumn<int>("version");
+    for (const int version : {1, 2})
+        QTest::addRow("version %d", version) << version;
+}
+
+void TestStoreCheck::anOlderStoreIsMigrated() {
+    QFETCH(int, version);
     QTemporaryDir dir;
-    QFile golden(QString::fromLocal8Bit(qgetenv("TELEHELM_SOURCE")) + "/tests/golden/store_v1.qz");
+    QFile golden(QString::fromLocal8Bit(qgetenv("TELEHELM_SOURCE")) + QString("/tests/golden/store_v%1.qz").arg(version));
     QVERIFY2(golden.open(QIODevice::ReadOnly), qPrintable(golden.fileName()));
     QFile old(dir.filePath("store.db"));
     QVERIFY(old.open(QIODevice::WriteOnly));
     old.write(qUncompress(golden.readAll()));
     old.close();
     const auto before = store::checkStore(fileIn(dir), {});
-    QVERIFY(!before && before.error().text().find("older version 1") != std::string::npos);
+    QVERIFY(!before && before.error().text().find("older version " + std::to_string(version)) != std::string::npos);
     auto store = openStore(dir);
     const AttemptKey key{"old", 1};
     const auto point = [](std::int64_t n) { return Point{n, n * 10, n * 100, n % 997 == 5 ? kNaN : static_cast<double>(n % 64) * 0.25}; };
@@ -359,6 +367,18 @@ void TestStoreCheck::aStoreOfVersionOneIsMigrated() {
         x.push_back(point(n));
     ingest(*store, key, "x", {x.begin() + 9000, x.end()}, must(store->attempt(key))->lastSequence);
     compareAll(query(*store, ask(key, "x", 0)).at(0), x, 0);
+    if (version == 2) { // has a second run, which must not notice that the first one goes
+        DeletedRun record;
+        record.id = newUuid();
+        record.run = "old";
+        must(store->deleteRun(record));
+        while (must(store->purge())) {
+        }
+        x.resize(9000);
+        compareAll(query(*store, ask({"other", 1}, "x", 0)).at(0), x, 0);
+        QVERIFY(must(store->events({"old", 0, 0})).empty() && must(store->commands({})).size() == 1);
+        QCOMPARE(must(store->gaps({"other", 1})), std::vector<store::SequenceGap>({{2, 2}}));
+    }
     store.reset();
     const Checked after = check(fileIn(dir));
     QVERIFY2(after.damage.empty(), after.damage.empty() ? "" : after.damage[0].text().c_str());

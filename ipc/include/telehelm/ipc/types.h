@@ -224,6 +224,20 @@ struct RunInfo {
     [[nodiscard]] const AttemptInfo* newest() const { return attempts.empty() ? nullptr : &attempts.back(); }
 };
 
+/// What went when a run was deleted, by whom and why: the daemon keeps it when nothing else is left of the run.
+struct DeletedRun {
+    std::string id;  // UUID of the deletion
+    std::string run; // the name, which may belong to another run by now
+    std::int64_t deletedUs = 0;
+    std::string author, host, reason;
+    std::uint32_t attempts = 0;
+    std::uint64_t points = 0;      // that were stored
+    std::uint32_t checkpoints = 0; // that went; 0 where they were kept
+    std::int64_t checkpointBytes = 0;
+    std::string keptIn;            // folder of the checkpoints that were kept; empty: none were
+    bool operator==(const DeletedRun&) const = default;
+};
+
 struct CheckpointInfo {
     AttemptKey key;
     std::int64_t step = 0;
