@@ -266,7 +266,11 @@ private slots:
         const WatchUpdate back = overTheWire<v1::WatchUpdate>(update);
         QVERIFY(back.event == update.event && !back.run && !back.command);
         const WatchUpdate beat = overTheWire<v1::WatchUpdate>(WatchUpdate{});
-        QVERIFY(!beat.event && !beat.run && !beat.command);
+        QVERIFY(!beat.event && !beat.run && !beat.command && !beat.deleted);
+        const DeletedRun deleted{newUuid(), "r", dice.integer(), "me", "here", "disk is full", 2, dice.word(), 3, dice.integer(), "/kept"};
+        WatchUpdate gone;
+        gone.deleted = deleted;
+        QVERIFY(overTheWire<v1::WatchUpdate>(gone).deleted == deleted);
     }
     void queriesAndCheckpointsSurvive() {
         Dice dice(6);
@@ -284,6 +288,8 @@ private slots:
         const StartRequest s = overTheWire<v1::StartRunRequest>(start);
         QVERIFY(s.configToml == start.configToml && s.configPath == "/c.toml" && s.name == "n" && s.author == "me" &&
                 s.host == "here" && s.reason == "because" && s.ranks == 3 && s.commandId == start.commandId);
+        const DeleteRequest d = overTheWire<v1::DeleteRunRequest>(DeleteRequest{"r", true, true, "me", "here", "disk is full"});
+        QVERIFY(d.run == "r" && d.keepCheckpoints && d.onlyLook && d.author == "me" && d.host == "here" && d.reason == "disk is full");
         const HelloInfo hello{1, "telehelmd 0.1.0", "e", "/s", 42, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", 7, 8};
         const HelloInfo h = overTheWire<v1::HelloInfo>(hello);
         QVERIFY(h.protocol == 1 && h.program == hello.program && h.epoch == "e" && h.stateDir == "/s" && h.pid == 42 &&

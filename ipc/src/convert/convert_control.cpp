@@ -50,6 +50,53 @@ void fromWire(const v1::StartRunRequest& from, StartRequest& to) {
     to.commandId = from.command_id();
 }
 
+void toWire(const DeleteRequest& from, v1::DeleteRunRequest& to) {
+    to.set_run(mendUtf8(from.run));
+    to.set_keep_checkpoints(from.keepCheckpoints);
+    to.set_only_look(from.onlyLook);
+    to.set_author(mendUtf8(from.author));
+    to.set_host(mendUtf8(from.host));
+    to.set_reason(mendUtf8(from.reason));
+}
+
+void fromWire(const v1::DeleteRunRequest& from, DeleteRequest& to) {
+    to.run = from.run();
+    to.keepCheckpoints = from.keep_checkpoints();
+    to.onlyLook = from.only_look();
+    to.author = from.author();
+    to.host = from.host();
+    to.reason = from.reason();
+}
+
+void toWire(const DeletedRun& from, v1::DeletedRun& to) {
+    to.set_id(mendUtf8(from.id));
+    to.set_run(mendUtf8(from.run));
+    to.set_deleted_us(from.deletedUs);
+    to.set_author(mendUtf8(from.author));
+    to.set_host(mendUtf8(from.host));
+    to.set_reason(mendUtf8(from.reason));
+    to.set_attempts(from.attempts);
+    to.set_points(from.points);
+    to.set_checkpoints(from.checkpoints);
+    to.set_checkpoint_bytes(from.checkpointBytes);
+    to.set_kept_in(mendUtf8(from.keptIn));
+}
+
+Result<void> fromWire(const v1::DeletedRun& from, DeletedRun& to) {
+    to.id = from.id();
+    to.run = from.run();
+    to.deletedUs = from.deleted_us();
+    to.author = from.author();
+    to.host = from.host();
+    to.reason = from.reason();
+    to.attempts = from.attempts();
+    to.points = from.points();
+    to.checkpoints = from.checkpoints();
+    to.checkpointBytes = from.checkpoint_bytes();
+    to.keptIn = from.kept_in();
+    return {};
+}
+
 void toWire(const SeriesInfo& from, v1::SeriesInfo& to) {
     toWire(from.key, *to.mutable_key());
     to.set_name(mendUtf8(from.name));
@@ -76,6 +123,8 @@ void toWire(const WatchUpdate& from, v1::WatchUpdate& to) {
         toWire(*from.event, *to.mutable_event());
     else if (from.command)
         toWire(*from.command, *to.mutable_command());
+    else if (from.deleted)
+        toWire(*from.deleted, *to.mutable_deleted());
 }
 
 Result<void> fromWire(const v1::WatchUpdate& from, WatchUpdate& to) {
@@ -84,6 +133,7 @@ Result<void> fromWire(const v1::WatchUpdate& from, WatchUpdate& to) {
     case v1::WatchUpdate::kRun: return fromWire(from.run(), to.run.emplace());
     case v1::WatchUpdate::kEvent: return fromWire(from.event(), to.event.emplace());
     case v1::WatchUpdate::kCommand: return fromWire(from.command(), to.command.emplace());
+    case v1::WatchUpdate::kDeleted: return fromWire(from.deleted(), to.deleted.emplace());
     case v1::WatchUpdate::CHANGE_NOT_SET: break; // a beat, or a change that only newer peers know
     }
     return {};

@@ -53,6 +53,11 @@ public:
         toWire(start, request);
         return callFor<RunInfo, v1::RunInfo>(&v1::Control::Stub::StartRun, request);
     }
+    Result<DeletedRun> deleteRun(const DeleteRequest& deletion) override {
+        v1::DeleteRunRequest request;
+        toWire(deletion, request);
+        return callFor<DeletedRun, v1::DeletedRun>(&v1::Control::Stub::DeleteRun, request);
+    }
     Result<Command> submit(const Command& command) override {
         v1::Command request;
         toWire(command, request);

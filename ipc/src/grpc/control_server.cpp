@@ -61,6 +61,11 @@ public:
         fromWire(*request, start);
         return answer(m_api.startRun(start), *reply);
     }
+    grpc::Status DeleteRun(grpc::ServerContext*, const v1::DeleteRunRequest* request, v1::DeletedRun* reply) override {
+        DeleteRequest deletion;
+        fromWire(*request, deletion);
+        return answer(m_api.deleteRun(deletion), *reply);
+    }
     grpc::Status Submit(grpc::ServerContext*, const v1::Command* request, v1::Command* reply) override {
         Command command;
         if (auto ok = fromWire(*request, command); !ok)

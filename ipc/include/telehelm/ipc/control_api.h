@@ -23,6 +23,13 @@ struct StartRequest {
     std::string commandId;        // UUID; the same one again answers with the same run
 };
 
+struct DeleteRequest {
+    std::string run;
+    bool keepCheckpoints = false;
+    bool onlyLook = false;        // tells what would go, or why it may not, and changes nothing
+    std::string author, host, reason;
+};
+
 struct EventQuery {
     std::string run;              // empty: all runs
     std::int64_t afterId = 0;
@@ -40,6 +47,7 @@ struct WatchUpdate {
     std::optional<RunInfo> run;
     std::optional<Event> event;
     std::optional<Command> command;
+    std::optional<DeletedRun> deleted = std::nullopt;
 };
 
 /// Thread safety: every method may be called from any thread. All of them block.
@@ -55,6 +63,9 @@ public:
 
     /// Validates the config, makes the run and launches its first attempt.
     virtual Result<RunInfo> startRun(const StartRequest& request) = 0;
+
+    /// Deletes an ended run: it is gone everywhere at once, its space comes free by and by. Daemons before it was there do not know the call.
+    virtual Result<DeletedRun> deleteRun(const DeleteRequest& /*request*/) { return fail(ErrorCode::VersionMismatch, "this daemon cannot delete runs"); }
 
     /// Accepts or rejects; a rejected command comes back with state Rejected and its reason (not as an Error).
     virtual Result<Command> submit(const Command& command) = 0;
