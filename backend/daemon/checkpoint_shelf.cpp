@@ -145,6 +145,15 @@ CheckpointInfo CheckpointShelf::verified(CheckpointInfo checkpoint) {
     return checkpoint;
 }
 
+void CheckpointShelf::forget(const fs::path& folder) {
+    const std::string prefix = (folder / "").string();
+    const std::lock_guard lock(m_mutex);
+    std::erase_if(m_verdicts, [&](const auto& known) { return known.first.starts_with(prefix); });
+    if (!m_waiting.empty()) // the first one is being looked at
+        m_waiting.erase(std::remove_if(m_waiting.begin() + 1, m_waiting.end(), [&](const CheckpointInfo& c) { return c.path.starts_with(prefix); }),
+                        m_waiting.end());
+}
+
 void CheckpointShelf::look(CheckpointInfo& checkpoint) {
     std::string stamp = stampOf(checkpoint.path); // before: what changes meanwhile is looked at again
     std::string damage = damageOf(checkpoint.path);

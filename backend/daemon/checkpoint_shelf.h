@@ -31,6 +31,8 @@ public:
     [[nodiscard]] std::vector<ipc::CheckpointInfo> list(const std::string& run, const std::filesystem::path& checkpointDir);
     /// Reads every file now, whatever is known; `damage` says what is wrong.
     [[nodiscard]] ipc::CheckpointInfo verified(ipc::CheckpointInfo checkpoint);
+    /// What lies below the folder is on its way out.
+    void forget(const std::filesystem::path& folder);
 
 private:
     struct Verdict {

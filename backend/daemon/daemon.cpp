@@ -73,8 +73,10 @@ Result<void> Daemon::start() {
         return readRuns();
     if (auto written = writeFileAtomically(linkFile, m_link->endpoint() + "\n"); !written)
         return written;
+    putFoldersBack();
     if (auto recovered = recover(); !recovered)
         return recovered;
+    m_purger = std::make_unique<Purger>(*m_store, m_options.stateDir / "runs");
     m_minder = std::thread([this] { minderLoop(); });
     return {};
 }
@@ -85,6 +87,7 @@ Daemon::~Daemon() {
         m_minder.join();
     if (m_tasks)
         m_tasks->stop();      // no restart goes on
+    m_purger.reset();         // the next daemon goes on with it
     m_supervisor.reset();     // exits are seen again by the next daemon
     std::unique_ptr<ipc::TrainerLinkServer> link;
     {
@@ -160,6 +163,8 @@ void Daemon::tellCommand(const ipc::Command& command) {
 }
 
 void Daemon::tellEvent(ipc::Event event) {
+    if (!findRun(event.key.run)) // deleted meanwhile
+        return;
     if (event.wallUs == 0)
         event.wallUs = ipc::nowUs();
     auto stored = m_store->addEvent(std::move(event));

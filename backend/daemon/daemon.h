@@ -17,6 +17,7 @@
 #include "daemon/checkpoint_shelf.h"
 #include "daemon/fidelity_book.h"
 #include "daemon/ingest_queue.h"
+#include "daemon/purger.h"
 #include "daemon/run_entry.h"
 #include "daemon/task_queue.h"
 #include "daemon/watch_hub.h"
@@ -59,6 +60,7 @@ public:
     Result<std::vector<ipc::RunInfo>> listRuns() override;
     Result<ipc::RunInfo> getRun(const std::string& run) override;
     Result<ipc::RunInfo> startRun(const ipc::StartRequest& request) override;
+    Result<ipc::DeletedRun> deleteRun(const ipc::DeleteRequest& request) override;
     Result<ipc::Command> submit(const ipc::Command& command) override;
     Result<ipc::Command> getCommand(const std::string& id) override;
     Result<std::vector<ipc::Command>> listCommands(const ipc::CommandQuery& query) override;
@@ -88,7 +90,8 @@ private:
     void onStoreTrouble(const std::optional<Error>& trouble);
     void tellMissing(const ipc::AttemptKey& key, std::uint64_t from, std::uint64_t to); // batches
     void minderLoop();
-    void drainSpool(const ipc::AttemptKey& key);
+    enum class Spool : bool { Any, OfEnded };
+    void drainSpool(const ipc::AttemptKey& key, Spool whose = Spool::Any);
 
     // daemon_runs.cpp
     struct Prepared { // a start request that can be carried out
@@ -98,7 +101,7 @@ private:
     };
     Result<Prepared> prepareStart(const ipc::StartRequest& request);
     Result<void> launchAttempt(RunEntry& entry, ipc::AttemptInfo attempt); // m_mutex held; adds it to the entry
-    [[nodiscard]] supervise::JobSpec jobSpec(const ipc::AttemptInfo& attempt, std::int32_t ranks) const;
+    [[nodiscard]] supervise::JobSpec jobSpec(const RunEntry& entry, const ipc::AttemptInfo& attempt, std::int32_t ranks) const;
     Result<void> readRuns();
     Result<void> recover();
     void computeTokensSeen(RunEntry& entry);
@@ -107,11 +110,19 @@ private:
     void failPending(const ipc::AttemptKey& key, const std::string& why, const std::string& exceptId);
     [[nodiscard]] Result<void> checkDisk() const;
 
+    // daemon_delete.cpp; m_mutex held, but for the last
+    [[nodiscard]] std::optional<std::string> whyNotDeleted(const RunEntry& entry) const;
+    [[nodiscard]] std::optional<std::string> whoNeedsCheckpoints(const RunEntry& entry) const;
+    [[nodiscard]] ipc::DeletedRun recordOf(const RunEntry& entry, const ipc::DeleteRequest& request);
+    void forgetRun(const ipc::DeletedRun& record);
+    void putFoldersBack();
+
     // daemon_commands.cpp, daemon_restart.cpp
     [[nodiscard]] std::optional<std::string> judge(ipc::Command& command, RunEntry& entry);
     [[nodiscard]] std::optional<std::string> judgeRestart(ipc::Command& command, RunEntry& entry);
     enum class Look : bool { IfUnknown, Again };
-    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const ipc::RestartOptions& options, Look look);
+    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const std::filesystem::path& checkpointDir,
+                                                               const ipc::RestartOptions& options, Look look);
     void accepted(RunEntry& entry, const ipc::Command& command); // m_mutex held
     void settled(RunEntry& entry, const ipc::Command& command);  // m_mutex held
     void settleAndTell(const ipc::CommandOutcome& outcome, const std::function<void(ipc::Command&)>& change = {});
@@ -144,7 +155,7 @@ private:
     [[nodiscard]] ipc::RunCounters countersOf(const RunEntry& entry, const ipc::LiveCounters& live) const;
     [[nodiscard]] Error onlyReads() const;
     [[nodiscard]] Error unknownRun(const std::string& run) const;
-    [[nodiscard]] std::filesystem::path runDir(const std::string& run) const { return m_options.stateDir / "runs" / run; }
+    [[nodiscard]] std::filesystem::path runDir(const RunEntry& entry) const { return m_options.stateDir / "runs" / entry.folder; }
 
     // constant after start()
     const DaemonOptions m_options;
@@ -166,6 +177,7 @@ private:
     WatchHub m_hub;
     FidelityBook m_book;
     std::unique_ptr<CheckpointShelf> m_shelf;
+    std::unique_ptr<Purger> m_purger;
     std::unique_ptr<IngestQueue> m_ingest;
     std::mutex m_linkMutex; // only between the ingest thread's acks and the end
     std::unique_ptr<ipc::TrainerLinkServer> m_link;

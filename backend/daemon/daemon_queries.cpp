@@ -105,12 +105,15 @@ Result<Event> Daemon::addNote(const Event& note) {
 }
 
 Result<std::vector<CheckpointInfo>> Daemon::listCheckpoints(const std::string& run) {
+    std::filesystem::path folder;
     {
         const std::lock_guard lock(m_mutex);
-        if (!findRun(run))
+        const RunEntry* entry = findRun(run);
+        if (!entry)
             return tl::unexpected(unknownRun(run));
+        folder = runDir(*entry) / "checkpoints";
     }
-    return m_shelf->list(run, runDir(run) / "checkpoints");
+    return m_shelf->list(run, folder);
 }
 
 Result<SeriesPage> Daemon::listSeries(const SeriesListQuery& query) {

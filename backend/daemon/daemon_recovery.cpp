@@ -127,6 +127,7 @@ void Daemon::mindRetries() {
             continue;
         if (entry.retry.due && *entry.retry.due <= now) {
             entry.retry.due.reset();
+            entry.retry.isUnderWay = true;
             m_tasks->add([this, run = name] { carryOutRetry(run); });
         }
         const AttemptInfo& attempt = entry.newest();
@@ -157,13 +158,15 @@ void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silent
 Daemon::Choice Daemon::lastGoodCheckpoint(const std::string& run) {
     std::vector<AttemptInfo> attempts;
     std::set<std::uint32_t> byItself;
+    std::filesystem::path checkpointDir;
     {
         const std::lock_guard lock(m_mutex);
         RunEntry* entry = findRun(run);
         attempts = entry->attempts;
         byItself = entry->retry.byItself;
+        checkpointDir = runDir(*entry) / "checkpoints";
     }
-    const auto all = m_shelf->list(run, runDir(run) / "checkpoints");
+    const auto all = m_shelf->list(run, checkpointDir);
     const auto deadly = deadlyCheckpoints(attempts, byItself, all);
     Choice choice;
     const auto leaveOut = [&choice](const CheckpointInfo& checkpoint, const std::string& why) {
@@ -189,6 +192,7 @@ void Daemon::carryOutRetry(const std::string& run) {
     const auto [checkpoint, leftOut] = lastGoodCheckpoint(run);
     const std::lock_guard lock(m_mutex);
     RunEntry* entry = findRun(run);
+    entry->retry.isUnderWay = false;
     if (isLive(entry->newest().state) || entry->isRestarting || m_tasks->isStopping() || m_shutdown)
         return; // somebody else was faster
     const AttemptInfo failed = entry->newest();

@@ -35,8 +35,8 @@ config::ConfigOverrides overridesOf(const RestartOptions& options, const std::st
 
 } // namespace
 
-Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const RestartOptions& options, Look look) {
-    const auto all = m_shelf->list(run, runDir(run) / "checkpoints");
+Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const std::filesystem::path& checkpointDir, const RestartOptions& options, Look look) {
+    const auto all = m_shelf->list(run, checkpointDir);
     if (all.empty())
         return fail(ErrorCode::NotFound, "The run has no checkpoint yet; save one first (Checkpoint now).");
     std::string known;
@@ -60,7 +60,7 @@ Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const Re
 }
 
 std::optional<std::string> Daemon::judgeRestart(Command& command, RunEntry& entry) {
-    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart, Look::IfUnknown);
+    const auto checkpoint = chooseCheckpoint(command.key.run, runDir(entry) / "checkpoints", *command.restart, Look::IfUnknown);
     if (!checkpoint)
         return checkpoint.error().message;
     const AttemptInfo* parent = entry.find(checkpoint->key.attempt);
@@ -98,8 +98,13 @@ void Daemon::carryOutRestart(const std::string& commandId) {
 }
 
 Result<std::uint32_t> Daemon::restartNow(const Command& command) {
+    std::filesystem::path checkpointDir;
+    {
+        const std::lock_guard lock(m_mutex);
+        checkpointDir = runDir(*findRun(command.key.run)) / "checkpoints";
+    }
     // Read once more before the running attempt is ended for it: a disk may have lost what it had.
-    const auto checkpoint = chooseCheckpoint(command.key.run, *command.restart, Look::Again);
+    const auto checkpoint = chooseCheckpoint(command.key.run, checkpointDir, *command.restart, Look::Again);
     if (!checkpoint)
         return tl::unexpected(checkpoint.error());
     AttemptInfo attempt;
@@ -117,7 +122,7 @@ Result<std::uint32_t> Daemon::restartNow(const Command& command) {
         attempt.forkStep = attempt.step = checkpoint->step;
         attempt.tokens = checkpoint->tokens;
         attempt.configToml = *text;
-        if (auto can = m_supervisor->canLaunch(jobSpec(attempt, entry->config ? entry->config->parallel.ranks() : 1)); !can)
+        if (auto can = m_supervisor->canLaunch(jobSpec(*entry, attempt, entry->config ? entry->config->parallel.ranks() : 1)); !can)
             return tl::unexpected(can.error()); // found out before the old attempt is ended
     }
     endForRestart(old, attempt.key.attempt, command.id);

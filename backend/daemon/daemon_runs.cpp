@@ -8,6 +8,7 @@
 
 #include "daemon/config_text.h"
 #include "daemon/daemon.h"
+#include "daemon/run_folder.h"
 #include "daemon/state_dir.h"
 
 namespace telehelm::daemon {
@@ -99,12 +100,12 @@ Result<Daemon::Prepared> Daemon::prepareStart(const StartRequest& request) {
     return made;
 }
 
-supervise::JobSpec Daemon::jobSpec(const AttemptInfo& attempt, std::int32_t ranks) const {
+supervise::JobSpec Daemon::jobSpec(const RunEntry& entry, const AttemptInfo& attempt, std::int32_t ranks) const {
     supervise::JobSpec spec;
     spec.key = attempt.key;
     spec.ranks = ranks;
-    spec.attemptDir = runDir(attempt.key.run) / ("attempt-" + std::to_string(attempt.key.attempt));
-    spec.checkpointDir = runDir(attempt.key.run) / "checkpoints";
+    spec.attemptDir = runDir(entry) / ("attempt-" + std::to_string(attempt.key.attempt));
+    spec.checkpointDir = runDir(entry) / "checkpoints";
     spec.linkFile = m_options.stateDir / "link-endpoint";
     return spec;
 }
@@ -129,13 +130,16 @@ Result<RunInfo> Daemon::startRun(const StartRequest& request) {
     AttemptInfo attempt;
     attempt.key = {name, 1};
     attempt.configToml = prepared->configToml;
-    if (auto can = m_supervisor->canLaunch(jobSpec(attempt, prepared->config.parallel.ranks())); !can)
+    RunEntry made;
+    made.record = {name, prepared->config.description, nowUs(), request.commandId};
+    made.folder = freeFolder(m_options.stateDir / "runs", name, [&](const std::string& folder) {
+        return std::ranges::any_of(m_runs, [&](const auto& known) { return known.second.folder == folder; });
+    });
+    if (auto can = m_supervisor->canLaunch(jobSpec(made, attempt, prepared->config.parallel.ranks())); !can)
         return tl::unexpected(can.error());
-    const store::RunRecord record{name, prepared->config.description, nowUs(), request.commandId};
-    if (auto stored = m_store->addRun(record); !stored)
+    if (auto stored = m_store->addRun(made.record); !stored)
         return tl::unexpected(stored.error());
-    RunEntry& entry = m_runs[name];
-    entry.record = record;
+    RunEntry& entry = m_runs[name] = std::move(made);
     auto launched = launchAttempt(entry, attempt);
     if (entry.attempts.empty()) // not even on record
         m_runs.erase(name);
@@ -153,7 +157,7 @@ Result<RunInfo> Daemon::startRun(const StartRequest& request) {
 }
 
 Result<void> Daemon::launchAttempt(RunEntry& entry, AttemptInfo attempt) {
-    supervise::JobSpec spec = jobSpec(attempt, 1);
+    supervise::JobSpec spec = jobSpec(entry, attempt, 1);
     attempt.state = AttemptState::Starting;
     attempt.startedUs = attempt.lastHeardUs = nowUs();
     attempt.runDir = spec.attemptDir.string();
@@ -199,6 +203,9 @@ Result<void> Daemon::readRuns() {
             m_runs.erase(entry.record.run);
             continue;
         }
+        entry.folder = fs::path(entry.attempts.front().runDir).parent_path().filename().string();
+        if (entry.folder.empty())
+            entry.folder = entry.record.run;
         entry.readConfig();
         computeTokensSeen(entry);
         for (const AttemptInfo& attempt : entry.attempts)
@@ -234,7 +241,7 @@ Result<void> Daemon::recover() {
                     finishAttempt({key, std::nullopt, std::nullopt, supervise::lastLines(log, 12)});
                 });
             else
-                m_tasks->add([this, key = attempt.key] { drainSpool(key); });
+                m_tasks->add([this, key = attempt.key] { drainSpool(key, Spool::OfEnded); });
         }
     }
     return {};
@@ -336,7 +343,9 @@ void Daemon::stopAllJobs(int timeoutMs) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
         const std::lock_guard lock(m_mutex);
         isLiveYet = std::any_of(live.begin(), live.end(), [&](const AttemptKey& key) {
-            return isLive(findRun(key.run)->find(key.attempt)->state);
+            RunEntry* entry = findRun(key.run); // it may be deleted once it has ended
+            const AttemptInfo* attempt = entry ? entry->find(key.attempt) : nullptr;
+            return attempt && isLive(attempt->state);
         });
     }
 }

@@ -126,7 +126,7 @@ void Daemon::onCommitted(TelemetryBatch&& batch, const store::IngestedBatch& don
         if (event.kind == EventKind::AttemptEnded)
             entry->ends[event.key.attempt] = event;
         if (event.kind == EventKind::CheckpointSaved)
-            (void)m_shelf->list(event.key.run, runDir(event.key.run) / "checkpoints"); // queues it for verification
+            (void)m_shelf->list(event.key.run, runDir(*entry) / "checkpoints"); // queues it for verification
         WatchUpdate update;
         update.event = event;
         m_hub.publish(event.key.run, update);
@@ -235,14 +235,14 @@ void Daemon::minderLoop() {
 }
 
 // A trainer that ended without us left its last batches in its spool: read as any trainer would send them.
-void Daemon::drainSpool(const AttemptKey& key) {
+void Daemon::drainSpool(const AttemptKey& key, Spool whose) {
     TrainerLinkOptions options;
     {
         const std::lock_guard lock(m_mutex);
         RunEntry* entry = findRun(key.run);
         const AttemptInfo* attempt = entry ? entry->find(key.attempt) : nullptr;
         std::error_code error;
-        if (!attempt)
+        if (!attempt || (whose == Spool::OfEnded && isLive(attempt->state))) // another run may have the name by now
             return;
         options.spoolFile = std::filesystem::path(attempt->runDir) / "spool";
         const auto bytes = std::filesystem::file_size(options.spoolFile, error);

@@ -41,6 +41,12 @@ void FidelityBook::acked(const ipc::AttemptKey& key, std::uint64_t sequence) {
     }
 }
 
+void FidelityBook::forget(const std::string& run) {
+    const std::lock_guard lock(m_mutex);
+    if (const auto found = m_runs.find(run); found != m_runs.end())
+        found->second = {.attempts = {}, .storedSinceStart = found->second.storedSinceStart, .newestUs = 0};
+}
+
 void FidelityBook::storeTrouble(const std::optional<Error>& trouble) {
     const std::lock_guard lock(m_mutex);
     m_trouble = trouble ? trouble->text() : std::string();

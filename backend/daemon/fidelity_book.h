@@ -21,6 +21,8 @@ public:
     void recovered(const ipc::AttemptKey& key, std::uint64_t points);
     void stored(const ipc::TelemetryBatch& batch, std::uint64_t points);
     void acked(const ipc::AttemptKey& key, std::uint64_t sequence); // everything up to it
+    /// A deleted run. What was stored since the start goes on counting, as what was published does, should another take its name.
+    void forget(const std::string& run);
     void storeTrouble(const std::optional<Error>& trouble);
     Result<void> report(ipc::ClientCounters client, std::int64_t nowUs);
 

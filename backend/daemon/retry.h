@@ -19,6 +19,7 @@ struct Retry {
     using Time = std::chrono::steady_clock::time_point;
     std::set<std::uint32_t> byItself; // attempts that the daemon made by itself
     std::optional<Time> due;          // one is pending
+    bool isUnderWay = false;          // it was due, and waits for its turn
     std::string why;                  // of the pending one
     // Progress of the newest attempt, as its heartbeats tell it.
     std::int64_t step = -1;

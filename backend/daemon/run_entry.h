@@ -18,6 +18,7 @@ namespace telehelm::daemon {
 /// A value; the Daemon guards those it owns.
 struct RunEntry {
     store::RunRecord record;
+    std::string folder;                          // below runs/: the name, unless a deleted run has left something there
     std::vector<ipc::AttemptInfo> attempts;      // oldest first
     std::optional<config::RunConfig> config;     // the newest attempt's; empty when it can no longer be read
     std::vector<CorpusDomain> corpus;
