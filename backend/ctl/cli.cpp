@@ -24,6 +24,7 @@ constexpr const char* kExamples =
     "  telehelmctl mixture demo WebText=40 Code=60 --at-step 500 --reason \"more code in the second half\"\n"
     "  telehelmctl restart demo --step 400 --lr-scale 0.5 --reason \"loss rose after step 420\"\n"
     "  telehelmctl stop demo --reason \"enough seen for today\"  saves a checkpoint, ends the run\n"
+    "  telehelmctl delete old-demo --keep-checkpoints         an ended run goes: points, history, files; asks for its name first\n"
     "  telehelmctl daemon stop                                stop the local telehelmd; training goes on\n"
     "  telehelmctl series demo train/loss --csv > loss.csv    one curve\n"
     "  telehelmctl export demo --format tfevents --out logs/  a whole run for TensorBoard; also csv and jsonl\n"
@@ -51,6 +52,7 @@ struct Arguments {
     ListArguments list;
     WatchArguments watch;
     DaemonArguments daemon;
+    DeleteArguments deletion;
     std::string run, noteText, shell;
     std::function<int(const Call&)> chosen;
 };
@@ -173,6 +175,7 @@ private:
         CLI::App* note = add("note", "Write a note on the run, at its present step", [&a](const Call& c) { return ctl::addNote(c, a.run, a.noteText); });
         addRun(note, a.run);
         note->add_option("TEXT", a.noteText, "One plain sentence")->required();
+        addDelete();
         CLI::App* daemon = m_app.add_subcommand("daemon", "Start or stop the local telehelmd");
         daemon->fallthrough();
         daemon->require_subcommand(1);
@@ -189,6 +192,18 @@ private:
         down->callback([&a] { a.chosen = [&a](const Call& c) { return daemonStop(c, a.daemon); }; });
         add("completion", "Print a completion script: source <(telehelmctl completion bash)", [&a](const Call& c) { return completion(c, a.shell); })
             ->add_option("SHELL", a.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    }
+
+    void addDelete() {
+        DeleteArguments& d = m_arguments.deletion;
+        CLI::App* command = add("delete",
+                                "Delete an ended run for good: its points, events, commands, logs and checkpoints. Shows what will go and asks for the run's\n"
+                                "name. It is gone everywhere at once and its name is free; the store's file does not shrink, new points fill what is freed",
+                                [&d](const Call& c) { return ctl::deleteRun(c, d); });
+        addRun(command, d.run);
+        command->add_flag("--keep-checkpoints", d.keepCheckpoints, "Leave the checkpoints where they are; says where");
+        command->add_option("--reason", d.reason, "Why; kept with who and when in the daemon's list of deleted runs");
+        command->add_flag("--yes", d.yes, "Do not ask; needed where there is no terminal");
     }
 
     CLI::App m_app;

@@ -27,6 +27,7 @@ struct Terminal {
     bool isTty = false;
     bool hasColour = false;
     int columns = 100;
+    std::istream* in = nullptr; // where an operator can be asked; null: nobody is there
 };
 
 /// `arguments` without the program's name. Returns the exit status.

@@ -76,6 +76,11 @@ struct WatchArguments {
     std::int64_t steps = 0; // leave after that many lines, 0: when the run ends
 };
 
+struct DeleteArguments {
+    std::string run, reason;
+    bool keepCheckpoints = false, yes = false;
+};
+
 struct DaemonArguments {
     bool anyPort = false, stopJobs = false;
 };
@@ -99,6 +104,7 @@ int exportRun(const Call& call, const ExportArguments& arguments);
 int planRun(const Call& call, const PlanArguments& arguments);
 int startRun(const Call& call, const StartArguments& arguments);
 int order(const Call& call, ipc::CommandKind kind, const OrderArguments& arguments);
+int deleteRun(const Call& call, const DeleteArguments& arguments);
 int watchRun(const Call& call, const WatchArguments& arguments);
 int daemonStart(const Call& call, const DaemonArguments& arguments);
 int daemonStop(const Call& call, const DaemonArguments& arguments);

@@ -11,6 +11,8 @@
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_DFL); // `telehelmctl series … | head` ends quietly
     telehelm::ctl::Terminal terminal{std::cout, std::cerr};
+    if (isatty(STDIN_FILENO) != 0 && isatty(STDERR_FILENO) != 0)
+        terminal.in = &std::cin;
     winsize size{};
     terminal.isTty = isatty(STDOUT_FILENO) != 0;
     terminal.hasColour = terminal.isTty && getenv("NO_COLOR") == nullptr;

@@ -86,6 +86,27 @@ public:
             return fail(ErrorCode::InvalidArgument, "unknown key “bad”; nearest is “batch”", request.configPath + ":1");
         return run;
     }
+    Result<DeletedRun> deleteRun(const DeleteRequest& request) override {
+        const std::lock_guard lock(mutex);
+        if (isOld)
+            return ControlApi::deleteRun(request);
+        deletions.push_back(request);
+        if (request.run != run.run)
+            return fail(ErrorCode::NotFound, "no run is named “" + request.run + "”; there is demo");
+        if (refuse)
+            return fail(ErrorCode::FailedPrecondition, "attempt 1 of run “demo” is running; end it first: telehelmctl stop demo --reason …", "telehelmd");
+        DeletedRun deleted;
+        deleted.run = request.run;
+        deleted.author = request.author;
+        deleted.reason = request.reason;
+        deleted.attempts = 2;
+        deleted.points = 43'010;
+        if (request.keepCheckpoints)
+            deleted.keptIn = "/state/runs/demo/checkpoints";
+        else
+            deleted.checkpoints = 3, deleted.checkpointBytes = 5'000'000;
+        return deleted;
+    }
     Result<Command> submit(const Command& command) override {
         const std::lock_guard lock(mutex);
         last = command;
@@ -187,6 +208,7 @@ public:
     RunInfo run;
     Command last;
     std::vector<ClientCounters> reports;
+    std::vector<DeleteRequest> deletions;
     StartRequest started;
     Event noted;
     std::string epoch = "e1", liveEndpoint;
@@ -211,10 +233,14 @@ class TestCtl : public QObject {
     std::unique_ptr<ControlServer> m_server;
     std::unique_ptr<QTemporaryDir> m_state;
 
-    [[nodiscard]] Outcome ctl(std::vector<std::string> words) const {
+    /// With `typed` there is a terminal, on which an operator types that.
+    [[nodiscard]] Outcome ctl(std::vector<std::string> words, const std::optional<std::string>& typed = std::nullopt) const {
         words.insert(words.begin(), {"--state-dir", m_state->path().toStdString()});
         std::ostringstream out, err;
-        const int code = ctl::run(words, {out, err});
+        std::istringstream in(typed.value_or(""));
+        ctl::Terminal terminal{out, err};
+        terminal.in = typed ? &in : nullptr;
+        const int code = ctl::run(words, terminal);
         return {code, QString::fromStdString(out.str()), QString::fromStdString(err.str())};
     }
     static QJsonDocument json(const QString& text) { return QJsonDocument::fromJson(text.toUtf8()); }
@@ -308,6 +334,44 @@ private slots:
         QCOMPARE(refused.code, 4);
         QVERIFY2(refused.err.contains("only a paused run"), qPrintable(refused.err));
         QCOMPARE(refused.err.count('\n'), 1);
+    }
+    void deleteAsksForTheName() {
+        const Outcome deleted = ctl({"delete", "demo", "--reason", "disk is full"}, "demo\n");
+        QCOMPARE(deleted.code, 0);
+        QVERIFY2(deleted.err.contains("Run demo will be gone for good: 2 attempts, 43,010 stored points, 3 checkpoints (4.77 MiB), its logs"), qPrintable(deleted.err));
+        QVERIFY2(deleted.out.contains("demo is deleted: 2 attempts, 43,010 stored points, 3 checkpoints"), qPrintable(deleted.out));
+        QVERIFY(m_daemon->deletions.size() == 2 && m_daemon->deletions[0].onlyLook && !m_daemon->deletions[1].onlyLook);
+        QVERIFY(m_daemon->deletions[1].reason == "disk is full" && !m_daemon->deletions[1].author.empty() && !m_daemon->deletions[1].host.empty());
+        for (const char* typed : {"dmo\n", "\n", ""}) {
+            m_daemon->deletions.clear();
+            const Outcome other = ctl({"delete", "demo"}, typed);
+            QCOMPARE(other.code, 1);
+            QVERIFY(other.err.contains("nothing was deleted") && m_daemon->deletions.size() == 1 && m_daemon->deletions[0].onlyLook);
+        }
+    }
+    void deleteWithoutATerminalNeedsYes() {
+        const Outcome silent = ctl({"delete", "demo"});
+        QCOMPARE(silent.code, 2);
+        QVERIFY2(silent.err.contains("--yes") && silent.err.count('\n') == 1 && m_daemon->deletions.empty(), qPrintable(silent.err));
+        QCOMPARE(ctl({"delete", "demo", "--yes"}).code, 0);
+        QVERIFY(m_daemon->deletions.size() == 1 && !m_daemon->deletions[0].onlyLook && !m_daemon->deletions[0].keepCheckpoints);
+        const QJsonObject machine = json(ctl({"delete", "demo", "--yes", "--keep-checkpoints", "--json"}).out).object();
+        QVERIFY(m_daemon->deletions.back().keepCheckpoints);
+        QVERIFY(machine["points"].toInt() == 43'010 && machine["attempts"].toInt() == 2 && machine["kept_in"].toString() == "/state/runs/demo/checkpoints");
+        QVERIFY(ctl({"delete", "demo", "--yes", "--keep-checkpoints"}).out.contains("no checkpoint (those in /state/runs/demo/checkpoints are kept)"));
+    }
+    void deleteSaysWhyNot() {
+        QCOMPARE(ctl({"delete", "nobody", "--yes"}).code, 5);
+        QCOMPARE(ctl({"delete", "nobody"}, "nobody\n").code, 5);
+        m_daemon->refuse = true;
+        const Outcome refused = ctl({"delete", "demo"}, "demo\n");
+        QCOMPARE(refused.code, 4);
+        QVERIFY2(refused.err.contains("telehelmctl stop demo") && refused.err.count('\n') == 1, qPrintable(refused.err)); // nobody is asked in vain
+        m_daemon->isOld = true;
+        const Outcome old = ctl({"delete", "demo", "--yes"});
+        QCOMPARE(old.code, 1);
+        QVERIFY2(old.err.contains("telehelmd test") && old.err.contains("is older") && old.err.count('\n') == 1, qPrintable(old.err));
+        QVERIFY(ctl({"delete", "--help"}).out.contains("--keep-checkpoints"));
     }
     void argumentsReachTheDaemon() {
         QCOMPARE(ctl({"mixture", "demo", "WebText=40", "Code=60%", "--at-step", "50", "--reason", "more code from here on"}).code, 0);
