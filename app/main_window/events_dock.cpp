@@ -93,6 +93,7 @@ EventsDock::EventsDock(Session& session, ThemeController& theme, MessagesModel& 
         if (m_session.runs().empty())
             reload();
     });
+    connect(&session, &Session::runDeleted, this, &EventsDock::reload);
     connect(&session, &Session::focusedRunChanged, this, [this](const QString& run) {
         m_filter.setRun(run);
         refreshCount();

@@ -115,6 +115,10 @@ void MainWindow::connectSession() {
         refreshActions();
     });
     connect(&m_session, &Session::runChanged, this, &MainWindow::refreshActions);
+    connect(&m_session, &Session::runDeleted, this, [this](const ipc::DeletedRun& deleted, bool wasOpen) {
+        if (wasOpen)
+            tellDeleted(deleted);
+    });
     connect(&m_session, &Session::controlLinkChanged, this, [this] {
         refreshActions();
         m_server->setText(m_session.address());
@@ -145,6 +149,14 @@ void MainWindow::showPage(Page page) {
 }
 
 void MainWindow::notify(ipc::Severity severity, const QString& sentence) { m_toasts->show(severity, sentence); }
+
+void MainWindow::tellDeleted(const ipc::DeletedRun& deleted) {
+    const auto name = QString::fromStdString(deleted.run), reason = QString::fromStdString(deleted.reason);
+    if (deleted.author.empty())
+        return notify(ipc::Severity::Warning, tr("The daemon does not have the run %1 any more.").arg(name));
+    const auto sentence = tr("The run %1 was deleted by %2").arg(name, QString::fromStdString(deleted.author));
+    notify(ipc::Severity::Warning, reason.isEmpty() ? sentence + QLatin1Char('.') : tr("%1: %2").arg(sentence, reason));
+}
 
 /// What became of an order: told once per state, and only of what happened while this window was open.
 void MainWindow::commandMoved(const ipc::Command& command) {

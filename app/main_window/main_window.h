@@ -77,6 +77,7 @@ private:
     void refreshClock();
     void layoutCorner();
     void commandMoved(const ipc::Command& command);
+    void tellDeleted(const ipc::DeletedRun& deleted);
     void checkpointNow();
     void savePicture();
     void goToStep(const QString& run, qint64 step);

@@ -54,6 +54,8 @@ KnownState::Change KnownState::merge(ipc::RunInfo run) {
         *known = std::move(run);
         return Change::Changed;
     }
+    if (const auto gone = m_deletedUs.find(run.run); gone != m_deletedUs.end() && run.createdUs <= gone->second)
+        return Change::None;
     const auto at = std::find_if(runs.begin(), runs.end(), [&](const auto& r) { return r.createdUs < run.createdUs; });
     runs.insert(at, std::move(run));
     return Change::Added;
@@ -104,6 +106,14 @@ KnownState::Change KnownState::merge(const ipc::News& news) {
     it->tokens = std::max(it->tokens, progress.tokens);
     it->lastHeardUs = std::max(it->lastHeardUs, news.publishedUs);
     return Change::Changed;
+}
+
+bool KnownState::forget(const ipc::DeletedRun& deleted) {
+    const std::string& run = deleted.run;
+    m_deletedUs[run] = deleted.deletedUs;
+    std::erase_if(events, [&](const auto& event) { return event.key.run == run; }); // their ids stay known: none comes back
+    std::erase_if(commands, [&](const auto& command) { return command.key.run == run; });
+    return std::erase_if(runs, [&](const auto& r) { return r.run == run; }) > 0;
 }
 
 void KnownState::clear() { *this = {}; }

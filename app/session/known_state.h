@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ struct KnownState {
     Change merge(const ipc::Command& command); // by UUID; an older state never replaces a newer one
     /// Progress and state that travel with the news. False: unknown run or attempt, so ask again.
     Change merge(const ipc::News& news);
+    /// A deleted run with all that is known of it; false when it was not known. An answer that was on its way does not bring it back.
+    bool forget(const ipc::DeletedRun& deleted);
     void clear();
 
     [[nodiscard]] const ipc::RunInfo* run(const std::string& name) const;
@@ -29,6 +32,7 @@ struct KnownState {
 private:
     ipc::RunInfo* find(const std::string& name);
     std::set<std::int64_t> m_eventIds;
+    std::map<std::string, std::int64_t> m_deletedUs; // by run
 };
 
 /// The highest step and tokens of a batch's points; −1 when it has none.

@@ -90,6 +90,7 @@ struct Session::Private {
     void onWatch(const ipc::WatchUpdate& update);
     void refreshLists();
     void mergeRuns(std::vector<ipc::RunInfo> runs);
+    void forgetRun(const ipc::DeletedRun& deleted);
     void mergeEvents(const std::vector<ipc::Event>& events);
     void mergeCommands(const std::vector<ipc::Command>& commands);
     void chooseFocus();
@@ -210,13 +211,28 @@ void Session::Private::mergeRuns(std::vector<ipc::RunInfo> runs) {
     bool added = false;
     for (const auto& run : runs)
         added = known.merge(run) == KnownState::Change::Added || added;
-    const auto gone = std::erase_if(known.runs, [&](const ipc::RunInfo& known_) {
-        return std::none_of(runs.begin(), runs.end(), [&](const auto& r) { return r.run == known_.run; });
-    });
-    if (added || gone > 0)
+    std::vector<ipc::DeletedRun> gone; // while the link was away, which does not tell by whom
+    for (const auto& run : known.runs)
+        if (std::none_of(runs.begin(), runs.end(), [&](const auto& r) { return r.run == run.run; }))
+            gone.emplace_back().run = run.run;
+    for (const auto& run : gone)
+        forgetRun(run);
+    if (added)
         emit q->runsChanged();
     for (const auto& run : runs)
         emit q->runChanged(QString::fromStdString(run.run));
+    chooseFocus();
+}
+
+void Session::Private::forgetRun(const ipc::DeletedRun& deleted) {
+    const auto name = QString::fromStdString(deleted.run);
+    if (!known.forget(deleted))
+        return;
+    const bool wasOpen = focusedRun == name;
+    if (wasOpen)
+        q->setFocusedRun({});
+    emit q->runsChanged();
+    emit q->runDeleted(deleted, wasOpen);
     chooseFocus();
 }
 
@@ -244,6 +260,8 @@ void Session::Private::onWatch(const ipc::WatchUpdate& update) {
         mergeEvents({*update.event});
     if (update.command)
         mergeCommands({*update.command});
+    if (update.deleted)
+        forgetRun(*update.deleted);
 }
 
 /// Without an operator's choice: the newest run that lives, else the newest.

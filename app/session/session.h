@@ -86,6 +86,8 @@ signals:
     void fidelityChanged(); // at most 4/s
     void runsChanged();     // a run came or went
     void runChanged(const QString& run); // state, step, tokens, attempts, mixture
+    /// It is in no list any more; `wasOpen`: it was the focused run. Without an author: who deleted it is not known.
+    void runDeleted(const telehelm::ipc::DeletedRun& run, bool wasOpen);
     void focusedRunChanged(const QString& run);
     void eventAdded(const telehelm::ipc::Event& event);
     void commandChanged(const telehelm::ipc::Command& command);

@@ -42,7 +42,7 @@ void WatchWorker::loop() {
                 m_backOff.reset();
                 m_callbacks.began();
             }
-            if (update.run || update.event || update.command)
+            if (update.run || update.event || update.command || update.deleted)
                 m_callbacks.update(std::move(update));
             return !m_stop.load();
         });

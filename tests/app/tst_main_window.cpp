@@ -44,6 +44,7 @@ private slots:
     void bothLinksLostTurnControlsOff();
     void helpAndNotesOpen();
     void criticalEventsAreToldAndKept();
+    void aDeletedRunLeavesTheWindow();
     void testOfAConnectionSaysWhatItFound();
     void bothThemesDrawDifferently();
     void layoutIsKept();
@@ -238,6 +239,21 @@ void TestMainWindow::criticalEventsAreToldAndKept() {
     QTRY_VERIFY_WITH_TIMEOUT(m_window->toasts()->sentences().contains("Rank 1 ended with signal 9."), kPatience);
     const auto* events = m_window->live()->eventsDock()->eventsView()->model();
     QCOMPARE(events->index(0, EventsModel::Text).data().toString(), QStringLiteral("Rank 1 ended with signal 9."));
+}
+
+void TestMainWindow::aDeletedRunLeavesTheWindow() {
+    openLive();
+    ipc::WatchUpdate update;
+    update.deleted.emplace();
+    update.deleted->run = "demo";
+    update.deleted->author = "somebody";
+    update.deleted->reason = "its disk is needed";
+    m_backend->with([&](auto& b) { b.updates.push_back(update); });
+    QTRY_VERIFY_WITH_TIMEOUT(m_window->toasts()->sentences().contains("The run demo was deleted by somebody: its disk is needed"), kPatience);
+    QVERIFY(m_session->focusedRun().isEmpty());
+    QCOMPARE(m_window->live()->runsDock()->findChild<QAbstractItemView*>()->model()->rowCount(), 0);
+    QVERIFY(!m_window->bridge()->whyNoControl(false).isEmpty());
+    QVERIFY(!m_window->grab().isNull());
 }
 
 void TestMainWindow::testOfAConnectionSaysWhatItFound() {

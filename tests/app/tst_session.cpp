@@ -40,6 +40,8 @@ private slots:
     void theCallerNeverWaits();
     void watchUpdatesMergeAndNeverGoBack();
     void eventsComeOnce();
+    void aDeletedRunIsForgotten();
+    void aRunThatIsGoneAfterABreakIsForgotten();
     void closingMidCallIsClean();
     void nothingOfAClosedConnectionArrives();
 
@@ -210,6 +212,44 @@ void TestSession::theCallerNeverWaits() {
     QCOMPARE(fetched.count(), 0);
     m_backend->with([](auto& b) { b.hold = false; });
     QTRY_COMPARE_WITH_TIMEOUT(fetched.count(), 1, kPatience);
+}
+
+void TestSession::aDeletedRunIsForgotten() {
+    m_backend->runs.push_back(SwitchableBackend::makeRun("other", ipc::AttemptState::Finished));
+    openAll();
+    QCOMPARE(m_session->focusedRun(), QStringLiteral("demo"));
+    QSignalSpy gone(m_session.get(), &Session::runDeleted);
+    ipc::Command command;
+    command.id = "a";
+    command.key = {"demo", 1};
+    ipc::WatchUpdate deleted;
+    deleted.deleted.emplace();
+    deleted.deleted->run = "demo";
+    deleted.deleted->author = "somebody";
+    deleted.deleted->deletedUs = ipc::nowUs();
+    m_backend->with([&](auto& b) {
+        b.updates.push_back({std::nullopt, std::nullopt, command});
+        b.updates.push_back(deleted);
+        b.updates.push_back(deleted); // told again
+    });
+    QTRY_COMPARE_WITH_TIMEOUT(gone.count(), 1, kPatience);
+    QVERIFY(gone[0][1].toBool() && m_session->run("demo") == nullptr && m_session->commands().empty());
+    QTRY_COMPARE_WITH_TIMEOUT(m_session->focusedRun(), QStringLiteral("other"), kPatience);
+    QCOMPARE(m_session->runs().size(), 1U);
+}
+
+void TestSession::aRunThatIsGoneAfterABreakIsForgotten() {
+    openAll();
+    QSignalSpy gone(m_session.get(), &Session::runDeleted);
+    m_backend->with([](auto& b) { b.controlUp = false; });
+    QTRY_COMPARE_WITH_TIMEOUT(m_session->controlLink().state, LinkState::Down, kPatience);
+    m_backend->with([](auto& b) {
+        b.runs.clear();
+        b.controlUp = true;
+    });
+    m_session->reconnectNow();
+    QTRY_COMPARE_WITH_TIMEOUT(gone.count(), 1, kPatience);
+    QVERIFY(m_session->focusedRun().isEmpty() && m_session->runs().empty());
 }
 
 void TestSession::watchUpdatesMergeAndNeverGoBack() {

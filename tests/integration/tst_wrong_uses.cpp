@@ -261,7 +261,7 @@ void TestWrongUses::anotherProtocol() {
 
 void TestWrongUses::anUnknownRun() {
     for (const QStringList& words : {QStringList{"show", "nobody"}, {"watch", "nobody"}, {"checkpoints", "nobody"}, {"events", "nobody"},
-                                     {"audit", "nobody"}, {"series", "nobody"}, {"series", "nobody", "train/loss"}, {"note", "nobody", "text"}})
+                                     {"audit", "nobody"}, {"series", "nobody"}, {"series", "nobody", "train/loss"}, {"note", "nobody", "text"}, {"delete", "nobody", "--yes"}})
         REFUSED(m_place.ctl(words), 5, {"nobody"});
     for (const QStringList& words :
          {QStringList{"pause"}, {"resume"}, {"checkpoint"}, {"lr", "0.5"}, {"stop", "--reason", "a reason long enough"},
