@@ -97,9 +97,11 @@ private:
         CLI::App* events = add("events", "What happened, oldest first", [&a](const Call& c) { return listEvents(c, a.list); });
         events->add_option("RUN", a.list.run, "Of this run alone");
         events->add_option("--limit", a.list.limit, "The newest N");
-        CLI::App* audit = add("audit", "Every command: who, why, what became of it; newest first", [&a](const Call& c) { return listAudit(c, a.list); });
+        CLI::App* audit = add("audit", "Every command: who, why, what became of it; newest first",
+                              [&a](const Call& c) { return a.list.deleted ? listDeleted(c) : listAudit(c, a.list); });
         audit->add_option("RUN", a.list.run, "Of this run alone");
         audit->add_option("--limit", a.list.limit, "The newest N");
+        audit->add_flag("--deleted", a.list.deleted, "Instead the runs that were deleted: who, why, what went; oldest first")->excludes("RUN", "--limit");
         CLI::App* watch = add("watch", "A live line per step, progress and time left, until the run ends", [&a](const Call& c) { return watchRun(c, a.watch); });
         addRun(watch, a.watch.run);
         watch->add_option("--steps", a.watch.steps, "Leave after N lines");

@@ -69,6 +69,7 @@ struct ListArguments {
     std::string run;
     std::uint32_t limit = 0;
     bool namesOnly = false;
+    bool deleted = false;
 };
 
 struct WatchArguments {
@@ -105,6 +106,7 @@ int planRun(const Call& call, const PlanArguments& arguments);
 int startRun(const Call& call, const StartArguments& arguments);
 int order(const Call& call, ipc::CommandKind kind, const OrderArguments& arguments);
 int deleteRun(const Call& call, const DeleteArguments& arguments);
+int listDeleted(const Call& call);
 int watchRun(const Call& call, const WatchArguments& arguments);
 int daemonStart(const Call& call, const DaemonArguments& arguments);
 int daemonStop(const Call& call, const DaemonArguments& arguments);

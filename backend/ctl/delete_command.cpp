@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Subcommand delete: a whole ended run goes, once the operator has said so.
+// Subcommand delete: a whole ended run goes, once the operator has said so; and what audit tells of such runs.
 #include <istream>
 #include <ostream>
 
@@ -75,6 +75,29 @@ int deleteRun(const Call& call, const DeleteArguments& arguments) {
         else
             call.terminal.out << run->run << " is deleted: " << whatGoes(*run)
                               << "\n  files go now; what its points took in the store is freed by and by and filled with new points, its file does not shrink\n";
+        return kOk;
+    });
+}
+
+int listDeleted(const Call& call) {
+    return withDaemon(call, [&](Connected& daemon) -> int {
+        const auto runs = daemon.api->listDeletedRuns();
+        if (!runs)
+            return cannot(call, daemon, runs.error());
+        if (call.common.json) {
+            Json all = Json::array();
+            for (const ipc::DeletedRun& run : *runs)
+                all.push_back(toJson(run));
+            call.terminal.out << all.dump(2) << "\n";
+            return kOk;
+        }
+        Table table({"TIME", "RUN", "WHO", "REASON", "WHAT WENT"});
+        for (const ipc::DeletedRun& run : *runs)
+            table.add({timeText(run.deletedUs), run.run, run.author + "@" + run.host, run.reason.empty() ? "-" : run.reason, whatGoes(run)});
+        if (table.empty())
+            call.terminal.out << "no run was deleted\n";
+        else
+            table.print(call.terminal.out, call.terminal.hasColour);
         return kOk;
     });
 }

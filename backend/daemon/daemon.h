@@ -63,6 +63,7 @@ public:
     Result<ipc::DeletedRun> deleteRun(const ipc::DeleteRequest& request) override;
     Result<ipc::Command> submit(const ipc::Command& command) override;
     Result<ipc::Command> getCommand(const std::string& id) override;
+    Result<std::vector<ipc::DeletedRun>> listDeletedRuns() override;
     Result<std::vector<ipc::Command>> listCommands(const ipc::CommandQuery& query) override;
     Result<std::vector<ipc::Event>> listEvents(const ipc::EventQuery& query) override;
     Result<ipc::Event> addNote(const ipc::Event& note) override;

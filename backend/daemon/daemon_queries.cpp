@@ -57,6 +57,8 @@ Result<Command> Daemon::getCommand(const std::string& id) {
     return std::move(**command);
 }
 
+Result<std::vector<ipc::DeletedRun>> Daemon::listDeletedRuns() { return m_store->deletedRuns(); }
+
 Result<std::vector<Command>> Daemon::listCommands(const CommandQuery& query) {
     auto found = m_store->commands(query); // of a run that never was there may be refusals
     const std::lock_guard lock(m_mutex);

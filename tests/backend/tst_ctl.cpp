@@ -107,6 +107,11 @@ public:
             deleted.checkpoints = 3, deleted.checkpointBytes = 5'000'000;
         return deleted;
     }
+    Result<std::vector<DeletedRun>> listDeletedRuns() override {
+        if (isOld)
+            return ControlApi::listDeletedRuns();
+        return std::vector<DeletedRun>{{"0b1e", "old-run", nowUs(), "mira", "bridge", "no disk space left", 2, 43'010, 3, 5'000'000, ""}};
+    }
     Result<Command> submit(const Command& command) override {
         const std::lock_guard lock(mutex);
         last = command;
@@ -269,6 +274,7 @@ private slots:
         QTest::newRow("checkpoints") << QStringList{"checkpoints", "demo"} << "rank0.bin: checksum differs";
         QTest::newRow("events") << QStringList{"events", "demo"} << "唐诗";
         QTest::newRow("audit") << QStringList{"audit"} << "pause";
+        QTest::newRow("deleted runs") << QStringList{"audit", "--deleted"} << "no disk space left";
         QTest::newRow("series") << QStringList{"series", "demo"} << "train/loss";
         QTest::newRow("status") << QStringList{"status"} << "telehelmd test";
     }

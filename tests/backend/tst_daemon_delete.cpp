@@ -132,6 +132,7 @@ void TestDaemonDelete::itIsGoneEverywhereAndItsNameIsFree() {
     QVERIFY(!again && again.error().code == ErrorCode::NotFound);
     QVERIFY(must(place.daemon->listRuns()).empty() && !place.daemon->getRun("r") && !place.daemon->listEvents({"r", 0, 0}));
     QVERIFY(must(place.daemon->listEvents({})).empty() && must(place.daemon->listCommands({})).empty() && !place.daemon->listCheckpoints("r"));
+    QVERIFY(must(place.daemon->listDeletedRuns()) == std::vector{gone});
     QVERIFY(!place.daemon->listSeries({{"r", 1}, {}, {}, 0}) && !place.daemon->lineage("r") && must(place.daemon->status()).runs.empty());
     QCOMPARE(must(place.daemon->hello(kProtocolVersion, "test")).pointsStored, std::uint64_t{0});
     const bool hasHeard = QTest::qWaitFor([&] { const std::lock_guard lock(mutex); return heard == gone; }, kPatience);

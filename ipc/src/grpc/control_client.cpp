@@ -58,6 +58,10 @@ public:
         toWire(deletion, request);
         return callFor<DeletedRun, v1::DeletedRun>(&v1::Control::Stub::DeleteRun, request);
     }
+    Result<std::vector<DeletedRun>> listDeletedRuns() override {
+        return callForAll<DeletedRun, v1::ListDeletedRunsReply>(&v1::Control::Stub::ListDeletedRuns, v1::ListDeletedRunsRequest(),
+                                                                [](const auto& reply) -> auto& { return reply.runs(); });
+    }
     Result<Command> submit(const Command& command) override {
         v1::Command request;
         toWire(command, request);

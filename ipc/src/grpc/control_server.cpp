@@ -66,6 +66,9 @@ public:
         fromWire(*request, deletion);
         return answer(m_api.deleteRun(deletion), *reply);
     }
+    grpc::Status ListDeletedRuns(grpc::ServerContext*, const v1::ListDeletedRunsRequest*, v1::ListDeletedRunsReply* reply) override {
+        return answerAll(m_api.listDeletedRuns(), *reply->mutable_runs());
+    }
     grpc::Status Submit(grpc::ServerContext*, const v1::Command* request, v1::Command* reply) override {
         Command command;
         if (auto ok = fromWire(*request, command); !ok)

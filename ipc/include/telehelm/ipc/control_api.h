@@ -66,6 +66,8 @@ public:
 
     /// Deletes an ended run: it is gone everywhere at once, its space comes free by and by. Daemons before it was there do not know the call.
     virtual Result<DeletedRun> deleteRun(const DeleteRequest& /*request*/) { return fail(ErrorCode::VersionMismatch, "this daemon cannot delete runs"); }
+    /// Who deleted what, and why; oldest first. As above.
+    virtual Result<std::vector<DeletedRun>> listDeletedRuns() { return fail(ErrorCode::VersionMismatch, "this daemon cannot delete runs"); }
 
     /// Accepts or rejects; a rejected command comes back with state Rejected and its reason (not as an Error).
     virtual Result<Command> submit(const Command& command) = 0;
