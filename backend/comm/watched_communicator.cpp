@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/watched_communicator.h"
 
-#include <chrono>
-
 namespace telehelm::comm {
 namespace {
 
@@ -71,13 +69,7 @@ public:
     }
 
 private:
-    template <typename Function> void timed(Call call, const Function& function) {
-        using Clock = std::chrono::steady_clock;
-        m_listener.begins(call);
-        const auto began = Clock::now();
-        function();
-        m_listener.ended(call, std::chrono::duration<double, std::milli>(Clock::now() - began).count());
-    }
+    template <typename Function> void timed(Call call, const Function& function) { watchedCall(m_listener, call, function); }
 
     Communicator& m_inner;
     CallListener& m_listener;

@@ -2,6 +2,7 @@
 // A communicator that tells somebody of each call before it is made and how long the caller was held in it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -20,6 +21,15 @@ public:
     virtual void begins(Call call) = 0;
     virtual void ended(Call call, double ms) = 0;
 };
+
+/// Makes the call, told before and after.
+template <typename Function> void watchedCall(CallListener& listener, Call call, const Function& function) {
+    using Clock = std::chrono::steady_clock;
+    listener.begins(call);
+    const auto began = Clock::now();
+    function();
+    listener.ended(call, std::chrono::duration<double, std::milli>(Clock::now() - began).count());
+}
 
 /// Borrows both. What split() makes is not listened to.
 [[nodiscard]] std::unique_ptr<Communicator> watchedCommunicator(Communicator& inner, CallListener& listener);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/watched_device_communicator.h"
 
-#include <chrono>
 #include <utility>
 
 namespace telehelm::comm {
@@ -51,13 +50,7 @@ public:
     void abort() override { m_inner->abort(); }
 
 private:
-    template <typename Function> void timed(Call call, const Function& function) {
-        using Clock = std::chrono::steady_clock;
-        m_listener.begins(call);
-        const auto began = Clock::now();
-        function();
-        m_listener.ended(call, std::chrono::duration<double, std::milli>(Clock::now() - began).count());
-    }
+    template <typename Function> void timed(Call call, const Function& function) { watchedCall(m_listener, call, function); }
 
     const std::unique_ptr<DeviceCommunicator> m_inner;
     CallListener& m_listener;

@@ -19,6 +19,7 @@
 #include "daemon/ingest_queue.h"
 #include "daemon/purger.h"
 #include "daemon/run_entry.h"
+#include "daemon/run_folder.h"
 #include "daemon/task_queue.h"
 #include "daemon/watch_hub.h"
 #include "store/store.h"
@@ -122,7 +123,7 @@ private:
     [[nodiscard]] std::optional<std::string> judge(ipc::Command& command, RunEntry& entry);
     [[nodiscard]] std::optional<std::string> judgeRestart(ipc::Command& command, RunEntry& entry);
     enum class Look : bool { IfUnknown, Again };
-    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const std::filesystem::path& checkpointDir,
+    [[nodiscard]] Result<ipc::CheckpointInfo> chooseCheckpoint(const std::string& run, const std::filesystem::path& folder,
                                                                const ipc::RestartOptions& options, Look look);
     void accepted(RunEntry& entry, const ipc::Command& command); // m_mutex held
     void settled(RunEntry& entry, const ipc::Command& command);  // m_mutex held
@@ -157,6 +158,7 @@ private:
     [[nodiscard]] Error onlyReads() const;
     [[nodiscard]] Error unknownRun(const std::string& run) const;
     [[nodiscard]] std::filesystem::path runDir(const RunEntry& entry) const { return m_options.stateDir / "runs" / entry.folder; }
+    [[nodiscard]] std::filesystem::path checkpointDir(const RunEntry& entry) const { return runDir(entry) / kCheckpoints; }
 
     // constant after start()
     const DaemonOptions m_options;

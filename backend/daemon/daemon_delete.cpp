@@ -32,7 +32,7 @@ std::optional<std::string> Daemon::whyNotDeleted(const RunEntry& entry) const {
 // An attempt of another run that began at one of this run's checkpoints, as [resume] checkpoint of its config tells.
 std::optional<std::string> Daemon::whoNeedsCheckpoints(const RunEntry& entry) const {
     std::error_code error;
-    const fs::path folder = fs::weakly_canonical(runDir(entry) / "checkpoints", error);
+    const fs::path folder = fs::weakly_canonical(checkpointDir(entry), error);
     for (const auto& [name, other] : m_runs) {
         if (&other == &entry)
             continue;
@@ -67,15 +67,13 @@ Result<DeletedRun> Daemon::deleteRun(const DeleteRequest& request) {
     DeletedRun record = recordOf(*entry, request);
     if (request.onlyLook)
         return record;
-    const fs::path runs = m_options.stateDir / "runs";
-    if (auto aside = setAside(runs, entry->folder, record.id, !record.keptIn.empty()); !aside)
+    const auto aside = setAside(m_options.stateDir / "runs", entry->folder, record.id, !record.keptIn.empty());
+    if (!aside)
         return tl::unexpected(aside.error());
     auto deleted = m_store->deleteRun(record);
     if (!deleted) {
-        for (const FolderAside& aside : foldersAside(runs))
-            if (aside.id == record.id)
-                if (auto back = putBack(aside); !back) // the next daemon tries again
-                    spdlog::error("{}", back.error().text());
+        if (auto back = putBack(*aside); !back) // the next daemon tries again
+            spdlog::error("{}", back.error().text());
         return deleted;
     }
     forgetRun(*deleted);
@@ -93,7 +91,7 @@ DeletedRun Daemon::recordOf(const RunEntry& entry, const DeleteRequest& request)
     record.attempts = static_cast<std::uint32_t>(entry.attempts.size());
     for (const AttemptInfo& attempt : entry.attempts)
         record.points += attempt.pointsStored;
-    const fs::path folder = runDir(entry) / "checkpoints";
+    const fs::path folder = checkpointDir(entry);
     for (const CheckpointInfo& checkpoint : m_shelf->list(request.run, folder)) {
         if (request.keepCheckpoints) {
             record.keptIn = folder.string();

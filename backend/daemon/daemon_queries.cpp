@@ -113,7 +113,7 @@ Result<std::vector<CheckpointInfo>> Daemon::listCheckpoints(const std::string& r
         const RunEntry* entry = findRun(run);
         if (!entry)
             return tl::unexpected(unknownRun(run));
-        folder = runDir(*entry) / "checkpoints";
+        folder = checkpointDir(*entry);
     }
     return m_shelf->list(run, folder);
 }

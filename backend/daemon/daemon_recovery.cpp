@@ -158,15 +158,15 @@ void Daemon::killHung(RunEntry& entry, const AttemptInfo& attempt, double silent
 Daemon::Choice Daemon::lastGoodCheckpoint(const std::string& run) {
     std::vector<AttemptInfo> attempts;
     std::set<std::uint32_t> byItself;
-    std::filesystem::path checkpointDir;
+    std::filesystem::path folder;
     {
         const std::lock_guard lock(m_mutex);
         RunEntry* entry = findRun(run);
         attempts = entry->attempts;
         byItself = entry->retry.byItself;
-        checkpointDir = runDir(*entry) / "checkpoints";
+        folder = checkpointDir(*entry);
     }
-    const auto all = m_shelf->list(run, checkpointDir);
+    const auto all = m_shelf->list(run, folder);
     const auto deadly = deadlyCheckpoints(attempts, byItself, all);
     Choice choice;
     const auto leaveOut = [&choice](const CheckpointInfo& checkpoint, const std::string& why) {

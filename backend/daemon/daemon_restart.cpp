@@ -35,8 +35,8 @@ config::ConfigOverrides overridesOf(const RestartOptions& options, const std::st
 
 } // namespace
 
-Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const std::filesystem::path& checkpointDir, const RestartOptions& options, Look look) {
-    const auto all = m_shelf->list(run, checkpointDir);
+Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const std::filesystem::path& folder, const RestartOptions& options, Look look) {
+    const auto all = m_shelf->list(run, folder);
     if (all.empty())
         return fail(ErrorCode::NotFound, "The run has no checkpoint yet; save one first (Checkpoint now).");
     std::string known;
@@ -60,7 +60,7 @@ Result<CheckpointInfo> Daemon::chooseCheckpoint(const std::string& run, const st
 }
 
 std::optional<std::string> Daemon::judgeRestart(Command& command, RunEntry& entry) {
-    const auto checkpoint = chooseCheckpoint(command.key.run, runDir(entry) / "checkpoints", *command.restart, Look::IfUnknown);
+    const auto checkpoint = chooseCheckpoint(command.key.run, checkpointDir(entry), *command.restart, Look::IfUnknown);
     if (!checkpoint)
         return checkpoint.error().message;
     const AttemptInfo* parent = entry.find(checkpoint->key.attempt);
@@ -98,13 +98,13 @@ void Daemon::carryOutRestart(const std::string& commandId) {
 }
 
 Result<std::uint32_t> Daemon::restartNow(const Command& command) {
-    std::filesystem::path checkpointDir;
+    std::filesystem::path folder;
     {
         const std::lock_guard lock(m_mutex);
-        checkpointDir = runDir(*findRun(command.key.run)) / "checkpoints";
+        folder = checkpointDir(*findRun(command.key.run));
     }
     // Read once more before the running attempt is ended for it: a disk may have lost what it had.
-    const auto checkpoint = chooseCheckpoint(command.key.run, checkpointDir, *command.restart, Look::Again);
+    const auto checkpoint = chooseCheckpoint(command.key.run, folder, *command.restart, Look::Again);
     if (!checkpoint)
         return tl::unexpected(checkpoint.error());
     AttemptInfo attempt;

@@ -105,7 +105,7 @@ supervise::JobSpec Daemon::jobSpec(const RunEntry& entry, const AttemptInfo& att
     spec.key = attempt.key;
     spec.ranks = ranks;
     spec.attemptDir = runDir(entry) / ("attempt-" + std::to_string(attempt.key.attempt));
-    spec.checkpointDir = runDir(entry) / "checkpoints";
+    spec.checkpointDir = checkpointDir(entry);
     spec.linkFile = m_options.stateDir / "link-endpoint";
     return spec;
 }

@@ -126,7 +126,7 @@ void Daemon::onCommitted(TelemetryBatch&& batch, const store::IngestedBatch& don
         if (event.kind == EventKind::AttemptEnded)
             entry->ends[event.key.attempt] = event;
         if (event.kind == EventKind::CheckpointSaved)
-            (void)m_shelf->list(event.key.run, runDir(*entry) / "checkpoints"); // queues it for verification
+            (void)m_shelf->list(event.key.run, checkpointDir(*entry)); // queues it for verification
         WatchUpdate update;
         update.event = event;
         m_hub.publish(event.key.run, update);

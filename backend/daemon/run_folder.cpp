@@ -11,7 +11,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = ".deleted-";
 constexpr std::size_t kIdLength = 36; // a UUID
-constexpr const char* kCheckpoints = "checkpoints";
 
 // So that a power failure cannot bring the old names back once the store has forgotten the run.
 void syncFolder(const fs::path& folder) {
@@ -67,11 +66,11 @@ std::vector<FolderAside> foldersAside(const fs::path& runs) {
     return all;
 }
 
-Result<void> setAside(const fs::path& runs, const std::string& folder, const std::string& id, bool keepCheckpoints) {
+Result<FolderAside> setAside(const fs::path& runs, const std::string& folder, const std::string& id, bool keepCheckpoints) {
     const FolderAside aside = asideOf(runs, folder, id);
     std::error_code error;
     if (!fs::exists(runs / folder, error))
-        return {}; // somebody has removed it by hand
+        return aside; // somebody has removed it by hand
     if (keepCheckpoints)
         moveChildren(runs / folder, aside.path, true, error);
     else
@@ -82,7 +81,7 @@ Result<void> setAside(const fs::path& runs, const std::string& folder, const std
     }
     syncFolder(runs / folder);
     syncFolder(runs);
-    return {};
+    return aside;
 }
 
 Result<void> putBack(const FolderAside& aside) {

@@ -11,6 +11,8 @@
 
 namespace telehelm::daemon {
 
+inline constexpr const char* kCheckpoints = "checkpoints"; // in a run's folder
+
 /// For a new run: its name, or with "-2", "-3", … where that one is another run's or holds the checkpoints that a deleted run has left.
 [[nodiscard]] std::string freeFolder(const std::filesystem::path& runs, const std::string& name, const std::function<bool(const std::string&)>& isUsed);
 
@@ -22,7 +24,7 @@ struct FolderAside {
 [[nodiscard]] std::vector<FolderAside> foldersAside(const std::filesystem::path& runs);
 /// Durable when it returns. Without its checkpoints where they are kept: those stay, under the path that others may know. On an Error
 /// everything is where it was.
-[[nodiscard]] Result<void> setAside(const std::filesystem::path& runs, const std::string& folder, const std::string& id, bool keepCheckpoints);
+[[nodiscard]] Result<FolderAside> setAside(const std::filesystem::path& runs, const std::string& folder, const std::string& id, bool keepCheckpoints);
 /// The run was not deleted after all.
 [[nodiscard]] Result<void> putBack(const FolderAside& aside);
 /// File by file, until `isStopping`.
