@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "daemon/daemon.h"
+#include "must.h"
 
 namespace telehelm::test {
 
@@ -22,13 +23,7 @@ using namespace telehelm::ipc;
 
 constexpr int kPatience = 30'000;
 
-template <typename T>
-T must(Result<T> result) {
-    if (!result)
-        qFatal("%s", result.error().text().c_str());
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*result);
-}
+using tests::must;
 
 inline QByteArray configText(const QString& corpus) {
     return R"(name = "r"

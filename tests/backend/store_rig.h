@@ -10,6 +10,7 @@
 #include <limits>
 #include <random>
 
+#include "must.h"
 #include "store/store.h"
 
 namespace telehelm::test {
@@ -18,13 +19,7 @@ using namespace telehelm::ipc;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN(), kInf = std::numeric_limits<double>::infinity();
 
-template <typename T>
-T must(Result<T> result) {
-    if (!result)
-        qFatal("%s", result.error().text().c_str());
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*result);
-}
+using tests::must;
 
 inline std::unique_ptr<store::Store> openStore(const QTemporaryDir& dir) {
     return must(store::Store::open(dir.filePath("store.db").toStdString()));

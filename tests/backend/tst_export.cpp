@@ -17,24 +17,18 @@
 
 #include "ctl/cli.h"
 #include "ctl/tf_events.h"
+#include "must.h"
 #include "python.h"
 #include "store/store.h"
 #include "telehelm/ipc/control_server.h"
 
 using namespace telehelm;
 using namespace telehelm::ipc;
+using telehelm::tests::must;
 
 namespace {
 
 constexpr std::int64_t kLong = 200'000; // points of the long series, several pieces
-
-template <typename T>
-T must(Result<T> result) {
-    if (!result)
-        qFatal("%s", result.error().text().c_str());
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*result);
-}
 
 /// The parts of a daemon that an export asks.
 class StoreDaemon : public ControlApi {

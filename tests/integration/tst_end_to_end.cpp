@@ -17,23 +17,17 @@
 #include <map>
 
 #include "data/corpus_writer.h"
+#include "must.h"
 #include "supervise/job_command.h"
 #include "telehelm/ipc/control_client.h"
 
 using namespace telehelm;
 using namespace telehelm::ipc;
+using telehelm::tests::must;
 
 namespace {
 
 constexpr int kPatience = 90'000;
-
-template <typename T>
-T must(Result<T> result) {
-    if (!result)
-        qFatal("%s", result.error().text().c_str());
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*result);
-}
 
 constexpr const char* kConfig = R"(name = "e2e"
 description = "four ranks, a tiny model"

@@ -16,24 +16,18 @@
 #include "daemon/daemon.h"
 #include "daemon/retry.h"
 #include "data/corpus_writer.h"
+#include "must.h"
 #include "supervise/job_command.h"
 
 using namespace telehelm;
 using namespace telehelm::ipc;
+using telehelm::tests::must;
 
 namespace {
 
 constexpr int kPatience = 90'000;
 constexpr std::int64_t kSteps = 40;
 const std::string kData = "data = 2\n", kTensor = "tensor = 2\nsequence = true\n", kPipeline = "pipeline = 2\n", kBoth = kTensor + kPipeline;
-
-template <typename T>
-T must(Result<T> result) {
-    if (!result)
-        qFatal("%s", result.error().text().c_str());
-    if constexpr (!std::is_void_v<T>)
-        return std::move(*result);
-}
 
 /// `mesh`: lines of [parallel].
 std::string configText(const std::string& name, const std::string& corpus, const std::string& mesh, const std::string& extra) {
