@@ -14,6 +14,7 @@
 #include "data/manifest.h"
 #include "data/package_list.h"
 #include "data/progress.h"
+#include "data/slice.h"
 
 namespace {
 
@@ -28,7 +29,8 @@ constexpr const char* kDescription =
     "  telehelm-data demo            fetch some 50 MB of Debian packages (not installed), extract their English,\n"
     "                                Chinese and code, write the demo corpus; says “ready” when it is there already\n"
     "  telehelm-data info            what the demo corpus holds, domain by domain\n"
-    "  telehelm-data verify DIR      read every byte of a corpus and compare the checksums\n";
+    "  telehelm-data verify DIR      read every byte of a corpus and compare the checksums\n"
+    "  telehelm-data slice DIR OUT   a small corpus of some of its documents, for a machine or a test\n";
 
 constexpr const char* kFooter =
     "Files: the corpus is in $XDG_CACHE_HOME/telehelm/corpus/demo (~/.cache/… without it) unless --dir names another folder; "
@@ -128,6 +130,16 @@ int verify(const fs::path& dir) {
     return 0;
 }
 
+int slice(const fs::path& from, const fs::path& to, std::int64_t tokens) {
+    if (const auto sliced = sliceCorpus(from, to, tokens); !sliced)
+        return report(sliced.error());
+    const auto corpus = openCorpus(to);
+    if (!corpus)
+        return report(corpus.error());
+    printDomains(**corpus);
+    return 0;
+}
+
 int demo(DemoOptions options) {
     if (options.list.empty()) {
         std::error_code error;
@@ -171,6 +183,12 @@ int main(int argc, char** argv) {
     infoCommand->add_option("DIR", dir, "The corpus' folder")->capture_default_str();
     auto* verifyCommand = app.add_subcommand("verify", "Read a whole corpus and compare its checksums");
     verifyCommand->add_option("DIR", dir, "The corpus' folder")->capture_default_str();
+    std::string out;
+    std::int64_t tokens = 250'000;
+    auto* sliceCommand = app.add_subcommand("slice", "Make a small corpus of some documents of another, spread evenly over it");
+    sliceCommand->add_option("DIR", dir, "The corpus' folder")->required();
+    sliceCommand->add_option("OUT", out, "The small one's folder: new, or empty")->required();
+    sliceCommand->add_option("--tokens", tokens, "Training tokens of a domain, about")->check(CLI::PositiveNumber)->capture_default_str();
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& success) { // --help, --version
@@ -186,5 +204,7 @@ int main(int argc, char** argv) {
         return info(dir);
     if (verifyCommand->parsed())
         return verify(dir);
+    if (sliceCommand->parsed())
+        return slice(dir, out, tokens);
     return demo({dir, standard.parent_path(), list, offline});
 }

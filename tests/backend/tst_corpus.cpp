@@ -12,6 +12,8 @@
 #include "data/corpus.h"
 #include "data/corpus_writer.h"
 #include "data/keyed_permutation.h"
+#include "data/manifest.h"
+#include "data/slice.h"
 
 using namespace telehelm;
 using namespace telehelm::data;
@@ -179,6 +181,41 @@ private slots:
         QVERIFY(!writer->beginDomain("../A", "en", 0).has_value());
         QVERIFY(writer->finish().has_value());
         QCOMPARE((*openCorpus(dir))->domains()[0].documents, 1);
+    }
+
+    void aSliceHasWholeDocumentsOfEverywhere() {
+        const fs::path whole = fresh(), small = m_temporary.filePath("slice").toStdString();
+        QVERIFY(sliceCorpus(whole, small, 2000).has_value());
+        const auto corpus = openCorpus(small, true);
+        QVERIFY2(corpus.has_value(), corpus ? "" : corpus.error().text().c_str());
+        for (std::size_t d = 0; d < m_domains.size(); ++d) {
+            const Domain& domain = (*corpus)->domains()[d];
+            QVERIFY2(std::abs(domain.tokens - 2000) <= 160, qPrintable(QString::number(domain.tokens))); // a document has at most 160
+            QVERIFY(domain.validTokens > 0);
+            std::vector<std::int32_t> tokens(static_cast<std::size_t>(domain.tokens));
+            (*corpus)->read(d, 0, tokens);
+            // Each is one of the whole corpus' training documents, in the same order, to the last ones.
+            std::size_t next = 0;
+            auto at = tokens.begin();
+            while (at != tokens.end()) {
+                const auto end = std::find(at, tokens.end(), 256) + 1;
+                std::string text(at, end - 1);
+                while (next < m_domains[d].documents.size() && m_domains[d].documents[next] != text)
+                    ++next;
+                QVERIFY(next < m_domains[d].documents.size() && !isHeldOut(text, 5));
+                at = end;
+            }
+            QVERIFY(next * 3 > m_domains[d].documents.size() * 2);
+        }
+        // A domain that is smaller than that comes whole.
+        const fs::path same = m_temporary.filePath("slice of all").toStdString();
+        QVERIFY(sliceCorpus(whole, same, 1'000'000).has_value());
+        const auto first = readManifest(whole), second = readManifest(same);
+        for (std::size_t d = 0; d < m_domains.size(); ++d)
+            QVERIFY(first->domains[d].train.xxh3 == second->domains[d].train.xxh3 && first->domains[d].valid.xxh3 == second->domains[d].valid.xxh3);
+        QVERIFY(sliceCorpus(whole, same, 10).error().code == ErrorCode::AlreadyExists);
+        QVERIFY(sliceCorpus(m_temporary.filePath("nowhere").toStdString(), m_temporary.filePath("x").toStdString(), 10).error().code ==
+                ErrorCode::NotFound);
     }
 
     void whatIsNotFinishedLeavesNothing() {
