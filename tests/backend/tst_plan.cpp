@@ -247,7 +247,7 @@ private slots:
 
     void plansEveryShippedConfig_data() {
         QTest::addColumn<QString>("file");
-        for (const char* file : {"tele_flm_52b.toml", "tele_flm_mup.toml", "demo_cpu.toml", "demo_3d_cpu.toml"}) {
+        for (const char* file : {"tele_flm_52b.toml", "tele_flm_mup.toml", "demo_cpu.toml", "demo_3d_cpu.toml", "demo_cuda.toml"}) {
             QTest::newRow(file) << QString("configs/") + file;
         }
     }
