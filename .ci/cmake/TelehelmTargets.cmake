@@ -30,10 +30,21 @@ if(TELEHELM_SANITIZE)
   target_link_options(telehelm_options INTERFACE -fsanitize=${TELEHELM_SANITIZE})
 endif()
 
+# Into each program, so that it starts where no toolkit is. A pack of many programs has room for one copy: there TELEHELM_SHARED
+# names libraries that they share, and CUDA's runtime is another.
+set(TELEHELM_CUDART CUDA::cudart_static)
+if(TELEHELM_SHARED)
+  set(TELEHELM_CUDART CUDA::cudart)
+endif()
+
 # telehelm_library(NAME SOURCES … PUBLIC libs… PRIVATE libs… INCLUDE dir)
 function(telehelm_library name)
   cmake_parse_arguments(ARG "" "INCLUDE" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
-  add_library(${name} STATIC ${ARG_SOURCES})
+  set(type STATIC)
+  if(name IN_LIST TELEHELM_SHARED)
+    set(type SHARED)
+  endif()
+  add_library(${name} ${type} ${ARG_SOURCES})
   if(ARG_INCLUDE)
     target_include_directories(${name} PUBLIC ${ARG_INCLUDE})
   endif()

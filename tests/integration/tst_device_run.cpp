@@ -102,6 +102,43 @@ private slots:
         }
     }
 
+    void sanitizersSeeTheKernelsAlone() {
+        QDir(m_dir->path()).mkpath("cuda/bin");
+        program("../cuda/bin/compute-sanitizer",
+                "tool=$2; shift 4; \"$@\"; echo \"========= ERROR SUMMARY: $(( ${#tool} - 8 )) errors\"; [ $tool = memcheck ] || exit 99");
+        program("tst_cuda_rows", "echo \"Totals: $TELEHELM_SANITIZER passed, 0 failed, 0 skipped, 0 blacklisted, 1ms\"");
+        m_environment.insert("CUDA_HOME", m_dir->filePath("cuda"));
+        const Outcome clean = runPack({"check", "--out", m_dir->filePath("out"), "--sanitizer", "memcheck"});
+        QVERIFY2(clean.status == 0, clean.errors.constData());
+        const QList<QJsonObject> lines = objects(written("out", "-check-memcheck.jsonl"));
+        QCOMPARE(lines.size(), 2); // not tst_good
+        QCOMPARE(lines[1]["test"].toString(), QString("tst_cuda_rows"));
+        QCOMPARE(lines[1]["passed"].toInt(), 1);
+        QCOMPARE(lines[1]["sanitizer"].toString(), QString("memcheck"));
+        QCOMPARE(lines[1]["sanitizer_errors"].toInt(-1), 0);
+        const Outcome faulty = runPack({"check", "--out", m_dir->filePath("out"), "--sanitizer", "racecheck"});
+        QCOMPARE(faulty.status, 1);
+        QCOMPARE(objects(written("out", "-check-racecheck.jsonl")).value(1)["sanitizer_errors"].toInt(), 1);
+        QCOMPARE(runPack({"check", "--sanitizer", "lint"}).status, 2);
+        m_environment.insert("CUDA_HOME", m_dir->filePath("nowhere"));
+        const Outcome missing = runPack({"check", "--sanitizer", "memcheck"});
+        QVERIFY2(missing.status == 1 || QFile::exists("/usr/bin/compute-sanitizer"), missing.errors.constData());
+    }
+
+    /// Where its telemetry lies, and what to do with it.
+    void aRunIsBroughtHome() {
+        program("telehelm-rank", "echo \"$@\"");
+        const Outcome textless = runPack({"train"});
+        QCOMPARE(textless.status, 1);
+        QVERIFY2(textless.errors.contains("has no text"), textless.errors.constData());
+        QDir(m_dir->path()).mkpath("cache/telehelm/corpus/demo");
+        const Outcome got = runPack({"train", "--out", m_dir->filePath("out")});
+        QVERIFY2(got.status == 0, got.errors.constData());
+        QVERIFY(got.out.contains("--offline --run-dir " + m_dir->filePath("out/demo-cuda/attempt-1").toUtf8() + " --steps 1000"));
+        QVERIFY(got.errors.contains("telehelmctl import demo-cuda"));
+        QVERIFY(runPack({"train", "--steps", "5"}).out.endsWith("attempt-1 --steps 5\n"));
+    }
+
     void librariesAreLookedFor() {
         write("lib/NOT-SHIPPED", "libtelehelm-nobody-has.so.1\n");
         const Outcome missing = runPack({"check"});
