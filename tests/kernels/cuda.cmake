@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # The device's kernels twice: on the device, where there is one, and as the same sources on the host, thread by thread.
+set(cuda_tests tst_cuda_products tst_cuda_rows tst_cuda_vocabulary)
 if(TELEHELM_BACKEND)
-  telehelm_test(tst_cuda_kernels LINK telehelm_kernels_cuda)
+  foreach(test ${cuda_tests})
+    telehelm_test(${test} LINK telehelm_kernels_cuda)
+  endforeach()
 endif()
 if(TELEHELM_BACKEND AND NOT TELEHELM_SANITIZE) # sanitizers don't follow fibers
   set(cuda ${CMAKE_SOURCE_DIR}/kernels/cuda)
@@ -14,9 +17,11 @@ if(TELEHELM_BACKEND AND NOT TELEHELM_SANITIZE) # sanitizers don't follow fibers
   target_link_libraries(cuda_on_host PRIVATE telehelm_options telehelm_kernels)
 
   # The objects' symbols come first, so nothing of telehelm_kernels_cuda is taken.
-  add_executable(tst_cuda_kernels_on_host tst_cuda_kernels.cpp)
-  set_target_properties(tst_cuda_kernels_on_host PROPERTIES AUTOMOC ON)
-  target_link_libraries(tst_cuda_kernels_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_kernels)
-  add_test(NAME tst_cuda_kernels_on_host COMMAND tst_cuda_kernels_on_host)
-  set_tests_properties(tst_cuda_kernels_on_host PROPERTIES TIMEOUT 120)
+  foreach(test ${cuda_tests})
+    add_executable(${test}_on_host ${test}.cpp)
+    set_target_properties(${test}_on_host PROPERTIES AUTOMOC ON)
+    target_link_libraries(${test}_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_kernels)
+    add_test(NAME ${test}_on_host COMMAND ${test}_on_host)
+    set_tests_properties(${test}_on_host PROPERTIES TIMEOUT 120)
+  endforeach()
 endif()
