@@ -2,8 +2,10 @@
 // The row-wise kernels of a device against their floors: the bytes that each must move once, over the copy bandwidth measured in
 // the same call. One JSON object a line: bytes, FLOPs, time, gap (time / floor), share of the copy bandwidth.
 //   bench_kernels_cuda [--rounds N] | --machine (the line about the machine alone; exit status 1 where there is no device)
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string_view>
 #include <vector>
 
@@ -39,6 +41,10 @@ public:
         }
         for (const std::int64_t vocab : {80000, 20000}) {
             crossEntropy(8192, vocab);
+        }
+        for (const auto& [rows, width] :
+             {std::pair<std::int64_t, std::int64_t>{4096, 8192}, {16384, 2048}, {32768, 512}, {65536, 512}}) {
+            embedding(rows, 80000, width);
         }
         adamw(std::int64_t{1} << 28);
         for (const auto& batch : {kernels::cuda::AttentionBatch{1, 4096, 16, 128}, {8, 4096, 4, 128}, {4, 4096, 16, 128}}) {
@@ -106,6 +112,29 @@ private:
         // From the second run on the logits are a gradient: other numbers, the same work.
         tell("cross_entropy_forward_backward", text(N, V), all * 2 * kBf16, all * 7, [&] {
             kernels::cuda::crossEntropyForwardBackward(nats.as<float>(), view, targets.as<std::int32_t>(), 1.0F, m_stream);
+        });
+    }
+
+    /// Tokens as text has them: the k-th is 1 / k as frequent as the first, which is every sixteenth. Backward each row is read
+    /// once, and each weight that occurs is read and written.
+    void embedding(std::int64_t N, std::int64_t V, std::int64_t C) {
+        std::vector<std::int32_t> words;
+        for (const std::int32_t number : hostTokens(N, 1 << 30, 6)) {
+            words.push_back(static_cast<std::int32_t>(std::pow(static_cast<double>(V), number / 1073741824.0)) - 1);
+        }
+        const auto distinct = static_cast<double>(std::set<std::int32_t>(words.begin(), words.end()).size());
+        const DeviceBuffer tokens(words.size() * sizeof words.front());
+        kernels::cuda::copyToDevice(tokens.data(), words.data(), tokens.bytes(), m_stream);
+        const DeviceBuffer weight = bf16(V * C), rows = bf16(N * C), dWeight = fp32(V * C);
+        const double all = static_cast<double>(N) * static_cast<double>(C);
+        const std::string shape = text(N, C) + ", " + std::to_string(V) + " tokens";
+        tell("embedding_forward", shape, all * 2 * kBf16, all, [&] {
+            kernels::cuda::embeddingForward(rows.as<Bf16>(), weight.as<Bf16>(), tokens.as<std::int32_t>(), {0, V}, N, C, 1.0F,
+                                            m_stream);
+        });
+        tell("embedding_backward", shape, all * kBf16 + distinct * static_cast<double>(C) * 2 * kFp32, all, [&] {
+            kernels::cuda::embeddingBackward(dWeight.as<float>(), rows.as<Bf16>(), tokens.as<std::int32_t>(), {0, V}, N, C, 1.0F,
+                                             m_stream);
         });
     }
 
@@ -198,7 +227,7 @@ int main(int argc, char** argv) {
     }
     if (rounds < 1) {
         std::fputs("bench_kernels_cuda [--rounds N] | --machine\n"
-                   "RMSNorm, SwiGLU, cross-entropy, AdamW and attention on a CUDA device against their floors.\n",
+                   "RMSNorm, SwiGLU, cross-entropy, embedding, AdamW and attention on a CUDA device against their floors.\n",
                    stderr);
         return argc == 2 && std::string_view(argv[1]) == "--help" ? 0 : 2;
     }

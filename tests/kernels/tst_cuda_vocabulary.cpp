@@ -19,7 +19,9 @@ private slots:
     void initTestCase() { start(); }
     void embedding_data();
     void embedding();
-    void embeddingSameBitsTwice();
+    void embeddingBackward_data();
+    void embeddingBackward();
+    void embeddingOfText();
     void crossEntropy_data();
     void crossEntropy();
     void crossEntropyShowsNaN();
@@ -46,7 +48,7 @@ void TestCudaVocabulary::embedding() {
     QFETCH(int, N);
     QFETCH(int, V);
     QFETCH(int, C);
-    const auto weight = numbers(V * C), dOut = numbers(std::int64_t{N} * C);
+    const auto weight = numbers(V * C);
     const auto tokens = m_random.tokens(N, V);
     const cuda::Vocabulary own{1, V - 1}; // the first token is another rank's
     const auto ownWeight = std::vector<Bf16>(weight.begin() + C, weight.end());
@@ -59,26 +61,83 @@ void TestCudaVocabulary::embedding() {
         if (tokens[static_cast<std::size_t>(n)] == 0)
             std::fill_n(expected.begin() + std::int64_t{n} * C, C, 0.0);
     COMPARE_NEAR(widen(out.read()), expected, kBf16Bound);
-
-    const auto before = m_random.normals<float>(V * C);
-    auto dExpected = widen(before);
-    ref::embeddingBackward(dExpected.data(), widen(dOut).data(), tokens.data(), N, C, 1.5, 0, C);
-    const auto dWeight = device(std::vector<float>(before.begin() + C, before.end()));
-    cuda::embeddingBackward(dWeight, device(dOut), onDevice, own, N, C, 1.5F, *m_stream);
-    COMPARE_NEAR(dWeight.read(), std::vector<double>(dExpected.begin() + C, dExpected.end()), kFloatBound);
 }
 
-void TestCudaVocabulary::embeddingSameBitsTwice() {
-    constexpr std::int64_t kN = 150, kC = 128;
-    const auto dOut = device(numbers(kN * kC));
-    const auto tokens = device(m_random.tokens(kN, 7));
-    std::vector<std::vector<float>> gradients;
-    for (int turn = 0; turn < 2; ++turn) {
-        const auto dWeight = device(std::vector<float>(7 * kC));
-        cuda::embeddingBackward(dWeight, dOut, tokens, {0, 7}, kN, kC, 1, *m_stream);
-        gradients.push_back(dWeight.read());
+/// Tokens of one of four kinds; negative ones and those from V on are other ranks'.
+void TestCudaVocabulary::embeddingBackward_data() {
+    QTest::addColumn<QString>("kind");
+    QTest::addColumn<int>("N");
+    QTest::addColumn<int>("V");
+    QTest::addColumn<int>("C");
+    for (const auto& [N, V, C] : {std::array{1, 3, 8},
+                                  {200, 11, 24},
+                                  {129, 40, 1032},
+                                  {1023, 300, 64},
+                                  {150, 4, 2056},
+                                  {140, 5, 4104},
+                                  {40, 5, 16384},
+                                  {2500, 2500, 8}})
+        QTest::addRow("random N%d V%d C%d", N, V, C) << "random" << N << V << C;
+    QTest::newRow("all the same") << "same" << 5001 << 7 << 24;
+    QTest::newRow("all different") << "different" << 1500 << 1500 << 8;
+    QTest::newRow("three of 2,048, one bucket") << "bucket" << 5001 << 2050 << 16;
+    QTest::newRow("none of this rank's") << "others" << 300 << 5 << 24;
+}
+
+void TestCudaVocabulary::embeddingBackward() {
+    QFETCH(QString, kind);
+    QFETCH(int, N);
+    QFETCH(int, V);
+    QFETCH(int, C);
+    auto tokens = m_random.tokens(N, V + 4);
+    for (int n = 0; n < N; ++n) {
+        std::int32_t& token = tokens[static_cast<std::size_t>(n)];
+        token = kind == "same" ? 3 : kind == "different" ? (n * 7 + 1) % N : kind == "bucket" ? token % 3 * 1024 : token - 2;
+        token += kind == "others" ? V + 2 : 0;
     }
-    QVERIFY(gradients[0] == gradients[1]);
+    constexpr int kFirst = 100; // of this rank's tokens
+    const auto dOut = numbers(std::int64_t{N} * C);
+    const auto dOutWide = widen(dOut);
+    const auto before = m_random.normals<float>(std::int64_t{V} * C);
+    auto expected = widen(before);
+    std::vector<bool> isHit(static_cast<std::size_t>(V));
+    for (int n = 0; n < N; ++n) {
+        std::int32_t& token = tokens[static_cast<std::size_t>(n)];
+        if (token >= 0 && token < V) {
+            ref::embeddingBackward(expected.data(), dOutWide.data() + std::int64_t{n} * C, &token, 1, C, 1.5, 0, C);
+            isHit[static_cast<std::size_t>(token)] = true;
+        }
+        token += kFirst;
+    }
+    const auto tokensD = device(tokens);
+    const auto dOutD = device(dOut);
+    std::vector<std::vector<float>> found;
+    for (int turn = 0; turn < 2; ++turn) {
+        const auto dWeight = device(before);
+        cuda::embeddingBackward(dWeight, dOutD, tokensD, {kFirst, V}, N, C, 1.5F, *m_stream);
+        found.push_back(dWeight.read());
+    }
+    QVERIFY(found[0] == found[1]);
+    COMPARE_NEAR(found[0], expected, kFloatBound);
+    for (int token = 0; token < V; ++token)
+        for (std::int64_t at = std::int64_t{token} * C; at < (token + std::int64_t{1}) * C; ++at)
+            if (!isHit[static_cast<std::size_t>(token)])
+                QCOMPARE(found[0][static_cast<std::size_t>(at)], before[static_cast<std::size_t>(at)]);
+}
+
+/// As many tokens as a large micro-batch has, the k-th of them 1 / k as frequent as the first; this rank has some of the frequent
+/// ones.
+void TestCudaVocabulary::embeddingOfText() {
+    constexpr std::int64_t kN = 65'536, kV = 4096, kOwn = 128, kC = 8;
+    std::vector<std::int32_t> tokens;
+    for (const std::int32_t number : m_random.tokens(kN, 1 << 20))
+        tokens.push_back(static_cast<std::int32_t>(std::pow(kV, number / 1048576.0)) - 1);
+    const auto dOut = numbers(kN * kC);
+    const auto dWeight = device(std::vector<float>(kOwn * kC));
+    cuda::embeddingBackward(dWeight, device(dOut), device(tokens), {1, kOwn}, kN, kC, 1, *m_stream);
+    std::vector<double> expected(kV * kC);
+    ref::embeddingBackward(expected.data(), widen(dOut).data(), tokens.data(), kN, kC, 1.0, 0, kC);
+    COMPARE_NEAR(dWeight.read(), std::vector<double>(expected.begin() + kC, expected.begin() + (1 + kOwn) * kC), kFloatBound);
 }
 
 void TestCudaVocabulary::crossEntropy_data() {

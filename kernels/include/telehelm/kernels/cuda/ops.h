@@ -3,7 +3,7 @@
 // cross_entropy.h, adamw.h, elementwise.h): bf16 in and out, fp32 inside, weight gradients and statistics in fp32. All pointers
 // are device pointers. Rows are dense and C, F and strides are multiples of 8 unless said otherwise; anything else throws
 // std::invalid_argument. N may be anything; 0 does nothing. Stream-ordered; nothing allocates, nothing synchronizes. All are
-// deterministic: the order of every sum depends on the shape only.
+// deterministic: the order of every sum depends on the shape only (of embeddingBackward's: on the tokens, too).
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ struct Vocabulary {
 /// out[n] = mult · weight[tokens[n] − first]; zeros where the token is another rank's.   out (N, C), weight (count, C).
 void embeddingForward(Bf16* out, const Bf16* weight, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
                       std::int64_t C, float mult, const Stream& stream);
-/// dWeight[tokens[n] − first] += mult · dOut[n], rows in order; other ranks' tokens are left out.
+/// dWeight[tokens[n] − first] += mult · dOut[n]; a token's rows are added up in order, a thousand or more at once, and then to the
+/// weight. Other ranks' tokens are left out. dWeight aligned to 16 bytes; first + count at most 2^30.
 void embeddingBackward(float* dWeight, const Bf16* dOut, const std::int32_t* tokens, const Vocabulary& own, std::int64_t N,
                        std::int64_t C, float mult, const Stream& stream);
 
