@@ -51,13 +51,32 @@ inline std::size_t mostSharedBytes() {
     return static_cast<std::size_t>(bytes);
 }
 
+/// 8 on Ampere, 9 on Hopper: of the device that this thread's calls mean.
+inline int majorVersion() {
+    int device = 0, major = 0;
+    TELEHELM_CUDA_CHECK(cudaGetDevice(&device));
+    TELEHELM_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    return major;
+}
+
 #ifdef __CUDACC__
+
+/// Without it static and dynamic shared memory together must fit 48 KB. Always to the most there is: another thread that launches
+/// the kernel with less must not take it back.
+template <typename Kernel> void allowShared(const char* name, Kernel* kernel, std::size_t dynamicBytes) {
+    cudaFuncAttributes own{};
+    checkCuda(cudaFuncGetAttributes(&own, kernel), name);
+    if (static_cast<std::size_t>(own.maxDynamicSharedSizeBytes) >= dynamicBytes)
+        return;
+    const auto most = static_cast<int>(mostSharedBytes() - own.sharedSizeBytes);
+    checkCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
+}
 
 template <typename... P, typename... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t sharedBytes, const Stream& stream,
             A&&... arguments) {
-    if (sharedBytes > 48 * 1024)
-        checkCuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)), name);
+    if (sharedBytes > 0)
+        allowShared(name, kernel, sharedBytes);
     kernel<<<grid, threads, sharedBytes, static_cast<cudaStream_t>(stream.native())>>>(static_cast<P>(arguments)...);
     checkCuda(cudaGetLastError(), name);
 }
