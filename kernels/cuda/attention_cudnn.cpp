@@ -178,9 +178,9 @@ private:
 } // namespace
 
 std::unique_ptr<Attention> makeCudnnAttention() {
-    if (fe::cudnn_dlhandle == nullptr)
-        fe::cudnn_dlhandle = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_GLOBAL); // once: it stays open for the process
-    if (fe::cudnn_dlhandle == nullptr)
+    static const bool isThere =
+        (fe::cudnn_dlhandle = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_GLOBAL)) != nullptr; // for the process
+    if (!isThere)
         return nullptr;
     cudnnHandle_t handle = nullptr; // refused: of another CUDA than the driver's, or parts of it are missing
     if (fe::detail::create_handle(&handle) != CUDNN_STATUS_SUCCESS)

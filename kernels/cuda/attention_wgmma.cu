@@ -3,7 +3,6 @@
 #include "attention.cuh"
 #include "attention_kinds.h"
 #include "hopper.h"
-#include "telehelm/kernels/device.h"
 
 namespace telehelm::kernels::cuda {
 
@@ -93,10 +92,6 @@ struct WgmmaEngine {
         endWgmma();
     }
 
-    /// These exponentials are made before what follows, so beside the batches that are waited for next.
-    template <int kCount> __device__ static void finish(float (&c)[kCount][4]) {
-        finishBefore(c);
-    }
     /// Until at most `kPending` batches are under way; `registers` are those of the others.
     template <int kPending, typename... R> __device__ static void wait(R&... registers) {
         waitForWgmma<kPending>();
@@ -107,8 +102,7 @@ struct WgmmaEngine {
 } // namespace
 
 std::unique_ptr<Attention> makeWgmmaAttention() {
-    const CudaReport report = cudaReport();
-    if (report.devices.empty() || report.devices.front().major != 9)
+    if (majorVersion() != 9)
         return nullptr;
     return std::make_unique<OwnAttention<WgmmaEngine>>();
 }

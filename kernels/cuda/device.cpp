@@ -17,8 +17,10 @@ CudaDevice describe(int index) {
     CudaDevice device;
     device.index = index;
     cudaDeviceProp properties{};
-    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess)
+    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) {
+        static_cast<void>(cudaGetLastError()); // another device's first launch must not be blamed for it
         return device;
+    }
     device.name = properties.name;
     device.major = properties.major;
     device.minor = properties.minor;

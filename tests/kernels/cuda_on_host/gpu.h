@@ -47,6 +47,9 @@ using Words = uint4;
 constexpr std::size_t mostSharedBytes() {
     return 232448; // sm_90's
 }
+constexpr int majorVersion() {
+    return 9;
+}
 
 namespace host {
 
