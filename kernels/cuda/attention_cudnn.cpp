@@ -5,6 +5,8 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <stdexcept>
 #include <tuple>
@@ -49,7 +51,9 @@ public:
     [[nodiscard]] std::string name() const override { return "cudnn"; }
     /// Plans for the scale that attention has here, 1 / √D.
     [[nodiscard]] std::size_t scratchBytes(const AttentionBatch& batch) override {
-        return static_cast<std::size_t>(planFor(batch, 1.0F / std::sqrt(static_cast<float>(batch.D))).workspace);
+        const std::int64_t bytes = planFor(batch, 1.0F / std::sqrt(static_cast<float>(batch.D))).workspace;
+        m_scratchBytes = std::max(m_scratchBytes, bytes);
+        return static_cast<std::size_t>(bytes);
     }
 
     void forward(Bf16* out, float* lse, const Bf16* qkv, const AttentionBatch& batch, float scale, void* scratch,
@@ -58,7 +62,7 @@ public:
         auto pack = inputs(qkv, batch);
         pack[kOut] = out;
         pack[kStats] = lse;
-        run(*plan.forward, pack, scratch, stream, "forward");
+        run(*plan.forward, pack, plan, scratch, stream, "forward");
     }
 
     void backward(Bf16* dQkv, const Bf16* dOut, const Bf16* qkv, const Bf16* out, const float* lse, const AttentionBatch& batch,
@@ -71,7 +75,7 @@ public:
         pack[kDQ] = dQkv;
         pack[kDK] = dQkv + batch.H * batch.D;
         pack[kDV] = dQkv + 2 * batch.H * batch.D;
-        run(*plan.backward, pack, scratch, stream, "backward");
+        run(*plan.backward, pack, plan, scratch, stream, "backward");
     }
 
 private:
@@ -84,7 +88,11 @@ private:
         return {{kQ, q}, {kK, q + batch.H * batch.D}, {kV, q + 2 * batch.H * batch.D}};
     }
 
-    void run(const fe::graph::Graph& graph, Pack& pack, void* scratch, const Stream& stream, const char* what) {
+    /// A smaller batch than the one planned for could be given another algorithm, one that wants more.
+    void run(const fe::graph::Graph& graph, Pack& pack, const Plan& plan, void* scratch, const Stream& stream, const char* what) {
+        if (plan.workspace > m_scratchBytes)
+            throw std::runtime_error("cuDNN wants " + std::to_string(plan.workspace) + " bytes of scratch for this batch, and " +
+                                     std::to_string(m_scratchBytes) + " were planned");
         check(fe::detail::set_stream(m_handle, static_cast<cudaStream_t>(stream.native())), "cudnnSetStream");
         check(graph.execute(m_handle, pack, scratch), what);
     }
@@ -172,6 +180,7 @@ private:
     }
 
     cudnnHandle_t m_handle;
+    std::int64_t m_scratchBytes = 0; // that callers were told to have
     std::map<Key, Plan> m_plans;
 };
 
