@@ -59,6 +59,12 @@ void toWire(const DeleteRequest& from, v1::DeleteRunRequest& to);
 void fromWire(const v1::DeleteRunRequest& from, DeleteRequest& to);
 void toWire(const DeletedRun& from, v1::DeletedRun& to);
 [[nodiscard]] Result<void> fromWire(const v1::DeletedRun& from, DeletedRun& to);
+void toWire(const ImportRequest& from, v1::ImportRunRequest& to);
+void fromWire(const v1::ImportRunRequest& from, ImportRequest& to);
+void toWire(const ImportProgress& from, v1::ImportUpdate& to);
+void fromWire(const v1::ImportUpdate& from, ImportProgress& to); // the report: apart
+void toWire(const ImportReport& from, v1::ImportReport& to);
+[[nodiscard]] Result<void> fromWire(const v1::ImportReport& from, ImportReport& to);
 void toWire(const SeriesQuery& from, v1::SeriesQuery& to);
 [[nodiscard]] Result<void> fromWire(const v1::SeriesQuery& from, SeriesQuery& to);
 void toWire(const SeriesSegment& from, v1::SeriesSegment& to);

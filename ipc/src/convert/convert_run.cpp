@@ -34,6 +34,19 @@ DomainInfo domainFromWire(const v1::DomainInfo& from) {
     return to;
 }
 
+void originToWire(const RunOrigin& from, v1::RunOrigin& to) {
+    to.set_folder(mendUtf8(from.folder));
+    to.set_own_name(mendUtf8(from.ownName));
+    to.set_trained_on(mendUtf8(from.trainedOn));
+    to.set_imported_us(from.importedUs);
+    to.set_author(mendUtf8(from.author));
+    to.set_host(mendUtf8(from.host));
+}
+
+RunOrigin originFromWire(const v1::RunOrigin& from) {
+    return {from.folder(), from.own_name(), from.trained_on(), from.imported_us(), from.author(), from.host()};
+}
+
 } // namespace
 
 void toWire(const RestartOptions& from, v1::RestartOptions& to) {
@@ -172,6 +185,8 @@ void toWire(const RunInfo& from, v1::RunInfo& to) {
     to.set_checkpoint_every(from.checkpointEvery);
     for (const DomainInfo& domain : from.domains)
         toWire(domain, *to.add_domains());
+    if (from.origin)
+        originToWire(*from.origin, *to.mutable_origin());
 }
 
 Result<void> fromWire(const v1::RunInfo& from, RunInfo& to) {
@@ -195,6 +210,7 @@ Result<void> fromWire(const v1::RunInfo& from, RunInfo& to) {
     to.domains.clear();
     for (const v1::DomainInfo& domain : from.domains())
         to.domains.push_back(domainFromWire(domain));
+    to.origin = from.has_origin() ? std::optional(originFromWire(from.origin())) : std::nullopt;
     return fromWireAll(from.attempts(), to.attempts);
 }
 

@@ -62,6 +62,7 @@ public:
         return callForAll<DeletedRun, v1::ListDeletedRunsReply>(&v1::Control::Stub::ListDeletedRuns, v1::ListDeletedRunsRequest(),
                                                                 [](const auto& reply) -> auto& { return reply.runs(); });
     }
+    Result<ImportReport> importRun(const ImportRequest& import, const std::function<bool(const ImportProgress&)>& progress) override;
     Result<Command> submit(const Command& command) override {
         v1::Command request;
         toWire(command, request);
@@ -221,6 +222,31 @@ Result<void> GrpcControlClient::watch(const std::string& run, const std::functio
     return reader.run([&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
         return m_stub->AsyncWatch(context, request, queue, tag);
     }, take, [&] { return sink(WatchUpdate{}); });
+}
+
+Result<ImportReport> GrpcControlClient::importRun(const ImportRequest& import, const std::function<bool(const ImportProgress&)>& progress) {
+    v1::ImportRunRequest request;
+    toWire(import, request);
+    std::optional<ImportReport> report;
+    ImportProgress newest;
+    bool isStopped = false;
+    const auto goesOn = [&] { return !(isStopped = !progress(newest)); };
+    const auto take = [&](const v1::ImportUpdate& wire) -> Result<bool> {
+        fromWire(wire, newest);
+        if (wire.has_report())
+            if (auto ok = fromWire(wire.report(), report.emplace()); !ok)
+                return tl::unexpected(ok.error());
+        return report || goesOn();
+    };
+    StreamReader<v1::ImportUpdate> reader(m_address, m_timeoutMs);
+    auto done = reader.run([&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
+        return m_stub->AsyncImportRun(context, request, queue, tag);
+    }, take, goesOn);
+    if (!done)
+        return tl::unexpected(done.error());
+    if (report)
+        return std::move(*report);
+    return isStopped ? fail(ErrorCode::Cancelled, "the import was called off") : fail(ErrorCode::Unavailable, "the daemon ended before the import was done", m_address);
 }
 
 } // namespace

@@ -69,6 +69,20 @@ public:
     grpc::Status ListDeletedRuns(grpc::ServerContext*, const v1::ListDeletedRunsRequest*, v1::ListDeletedRunsReply* reply) override {
         return answerAll(m_api.listDeletedRuns(), *reply->mutable_runs());
     }
+    grpc::Status ImportRun(grpc::ServerContext* context, const v1::ImportRunRequest* request, grpc::ServerWriter<v1::ImportUpdate>* writer) override {
+        ImportRequest import;
+        fromWire(*request, import);
+        v1::ImportUpdate update;
+        const auto report = m_api.importRun(import, [&](const ImportProgress& progress) {
+            toWire(progress, update);
+            return goesOn(*context) && writer->Write(update);
+        });
+        if (!report)
+            return toStatus(report.error());
+        toWire(*report, *update.mutable_report());
+        writer->Write(update);
+        return grpc::Status::OK;
+    }
     grpc::Status Submit(grpc::ServerContext*, const v1::Command* request, v1::Command* reply) override {
         Command command;
         if (auto ok = fromWire(*request, command); !ok)

@@ -10,43 +10,13 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "zmq/spool_format.h"
+
 namespace telehelm::ipc {
+
+using namespace spool;
+
 namespace {
-
-// Head: magic (8) | acked (u64) | CRC-32 of "run/attempt" (u32) | CRC-32 of the 20 bytes before (u32).
-// Record: payload bytes (u32) | CRC-32 of the rest (u32) | sequence (u64) | points (u32) | payload. All little endian.
-constexpr std::string_view kMagic = "THSPOOL1";
-constexpr std::int64_t kHeadBytes = 24;
-constexpr std::int64_t kRecordHeadBytes = 20;
-constexpr std::uint32_t kLargestPayload = 1u << 30;
-
-template <typename T>
-void put(std::string& bytes, T value) {
-    for (std::size_t i = 0; i < sizeof value; ++i)
-        bytes += static_cast<char>(static_cast<std::uint64_t>(value) >> (8 * i));
-}
-
-template <typename T>
-T get(std::string_view bytes, std::size_t at) {
-    std::uint64_t value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        value |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[at + i])) << (8 * i);
-    return static_cast<T>(value);
-}
-
-bool readAll(int fd, std::string& bytes, std::size_t count, std::int64_t offset) {
-    bytes.resize(count);
-    std::size_t done = 0;
-    while (done < count) {
-        const ssize_t n = pread(fd, bytes.data() + done, count - done, offset + static_cast<std::int64_t>(done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        done += static_cast<std::size_t>(n);
-    }
-    return true;
-}
 
 bool writeAll(int fd, std::string_view bytes, std::int64_t offset) {
     while (!bytes.empty()) {

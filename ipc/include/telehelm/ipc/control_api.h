@@ -30,6 +30,43 @@ struct DeleteRequest {
     std::string author, host, reason;
 };
 
+struct ImportRequest {
+    std::string folder;           // on the daemon's machine: of one attempt, or of a run, with attempt-1, attempt-2, …
+    std::string name;             // under which it is kept; empty: its own
+    std::string author, host, reason;
+};
+
+struct SequenceRange {
+    std::uint64_t first = 0, last = 0; // inclusive
+    bool operator==(const SequenceRange&) const = default;
+};
+
+struct ImportedAttempt {
+    AttemptKey key;
+    AttemptState state = AttemptState::Lost;
+    std::int64_t step = 0;
+    std::uint64_t batches = 0;      // whole ones in the spool
+    std::uint64_t points = 0;       // in these
+    std::uint64_t pointsAdded = 0;  // by this import
+    std::uint64_t pointsStored = 0; // of the attempt, after it
+    std::vector<SequenceRange> missing; // batches that neither the spool nor the store has
+    std::vector<std::string> damage;    // what of the spool cannot be read, a sentence each
+    bool operator==(const ImportedAttempt&) const = default;
+};
+
+struct ImportReport {
+    std::string run;
+    bool hasAdded = false; // points, events or attempts
+    std::vector<ImportedAttempt> attempts; // those of the folder, oldest first
+    std::vector<std::string> warnings;     // what else of the folder did not come, a sentence each
+    bool operator==(const ImportReport&) const = default;
+};
+
+struct ImportProgress {
+    std::uint64_t doneBytes = 0, totalBytes = 0; // of the spools
+    std::uint64_t pointsAdded = 0;
+};
+
 struct EventQuery {
     std::string run;              // empty: all runs
     std::int64_t afterId = 0;
@@ -68,6 +105,12 @@ public:
     virtual Result<DeletedRun> deleteRun(const DeleteRequest& /*request*/) { return fail(ErrorCode::VersionMismatch, "this daemon cannot delete runs"); }
     /// Who deleted what, and why; oldest first. As above.
     virtual Result<std::vector<DeletedRun>> listDeletedRuns() { return fail(ErrorCode::VersionMismatch, "this daemon cannot delete runs"); }
+
+    /// Takes over what another machine's trainer has left in its spools, exactly once; the folder stays as it is. `progress` is called every now and
+    /// then; when it returns false the import ends as cut off (Cancelled): what has come stays, and the same import again goes on. As above.
+    virtual Result<ImportReport> importRun(const ImportRequest& /*request*/, const std::function<bool(const ImportProgress&)>& /*progress*/) {
+        return fail(ErrorCode::VersionMismatch, "this daemon cannot import runs");
+    }
 
     /// Accepts or rejects; a rejected command comes back with state Rejected and its reason (not as an Error).
     virtual Result<Command> submit(const Command& command) = 0;

@@ -204,6 +204,16 @@ struct AttemptInfo {
     std::string runDir;
 };
 
+/// Where a run came from that was not started here but imported from another machine's folder.
+struct RunOrigin {
+    std::string folder;    // that it was imported from
+    std::string ownName;   // its name there
+    std::string trainedOn; // host, as its trainer told; empty: it did not
+    std::int64_t importedUs = 0;
+    std::string author, host; // of the import
+    bool operator==(const RunOrigin&) const = default;
+};
+
 /// What a run is, for the bridge strip and the Runs dock; the newest attempt's facts.
 struct RunInfo {
     std::string run;
@@ -220,6 +230,7 @@ struct RunInfo {
     std::string lrSchedule; // "cosine"
     std::int64_t validationEvery = 0, checkpointEvery = 0; // steps
     std::vector<DomainInfo> domains;
+    std::optional<RunOrigin> origin = std::nullopt; // set: imported, no trainer of it is here
 
     [[nodiscard]] const AttemptInfo* newest() const { return attempts.empty() ? nullptr : &attempts.back(); }
 };
