@@ -202,9 +202,11 @@ RankJob::Step<void> RankJob::openLink() {
         options.launcherNote = m_world.size() > 1 ? "mpirun pid " + std::to_string(getppid()) : "";
         std::error_code error;
         fs::create_directories(m_options.runDir, error);
+        const Result<void> kept = error ? Result<void>() : keepConfig();
         const bool offline = m_options.offline || m_options.linkFile.empty();
         auto link = error ? Result<std::unique_ptr<ipc::TrainerLink>>(
                                 fail(ErrorCode::Internal, "cannot be created: " + error.message(), m_options.runDir.string()))
+                    : !kept   ? tl::unexpected(kept.error())
                     : offline ? ipc::makeOfflineTrainerLink(std::move(options))
                               : ipc::makeTrainerLink(std::move(options));
         if (link) {
@@ -214,6 +216,15 @@ RankJob::Step<void> RankJob::openLink() {
         }
     }
     return agreed(std::move(verdict), kOther);
+}
+
+/// The spool tells what was measured, the config what it was measured on: whoever takes the folder elsewhere needs both.
+Result<void> RankJob::keepConfig() const {
+    const fs::path kept = m_options.runDir / "config.toml";
+    if (auto there = train::readWhole(kept); there && *there == m_configText) {
+        return {};
+    }
+    return train::writeWhole(kept, m_configText);
 }
 
 /// In the folder that rank 0 has made. Training needs no page: without one nobody can say which rank hangs.

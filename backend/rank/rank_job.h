@@ -42,6 +42,7 @@ private:
     [[nodiscard]] Result<void> checkDevice() const;
     [[nodiscard]] Result<void> wrongRanks(int wanted) const;
     Step<void> openLink();
+    [[nodiscard]] Result<void> keepConfig() const;
     void openPage();
     Step<std::shared_ptr<const data::Corpus>> openCorpus() const;
     Step<std::unique_ptr<train::Trainer>> startTrainer(const parallel::Mesh& mesh, std::shared_ptr<const data::Corpus> corpus);

@@ -15,7 +15,7 @@ ParsedOptions parseOptions(int argc, char** argv, bool speaks) {
         "The daemon starts it (telehelmctl start CONFIG); by hand it trains just as well:\n"
         "  mpirun -np 2 telehelm-rank --config configs/demo_cpu.toml --steps 20\n"
         "The number of ranks is [parallel] tensor x data x pipeline of the config; one alone needs no mpirun. Without --link-file points and events\n"
-        "are kept in the run folder's spool; a daemon can take them from there. SIGTERM saves a checkpoint and ends with 0.\n\n"
+        "are kept in the run folder's spool; bring the folder to a machine with a daemon and \"telehelmctl import FOLDER\" takes them over. SIGTERM saves a checkpoint and ends with 0.\n\n"
         "Weights go to Hugging Face's format and come from it in one process, whatever the config's mesh:\n"
         "  telehelm-rank --config run.toml --export-hf OUT --checkpoint CHECKPOINTS/a1-step-00000100\n"
         "  telehelm-rank --config run.toml --import-hf IN --checkpoint-dir CHECKPOINTS\n",
