@@ -80,12 +80,37 @@ Refusal restartRefusal(const Command& command, const CommandContext& context) {
     return options.mixture ? mixtureRefusal(*options.mixture, context.domains) : std::nullopt;
 }
 
+const char* verbOf(CommandKind kind) {
+    switch (kind) {
+    case CommandKind::Pause: return "pause";
+    case CommandKind::Resume: return "resume";
+    case CommandKind::Stop: return "stop";
+    case CommandKind::Checkpoint: return "save a checkpoint";
+    case CommandKind::SetMixture: return "change its mixture";
+    case CommandKind::SetLrScale: return "scale its learning rates";
+    case CommandKind::Restart: break;
+    }
+    return "restart";
+}
+
 Refusal pauseRefusal(const Command& command, const CommandContext& context) {
     if (context.state == AttemptState::Paused || context.state == AttemptState::Pausing)
         return std::string("The run is ") + (context.state == AttemptState::Paused ? "paused" : "about to pause") + " already; resume it, stop it or save a checkpoint.";
     if (context.state == AttemptState::Stopping)
         return "The run is stopping already.";
     return stepRefusal(command, context);
+}
+
+// Its trainer, if it still lives, is on a machine that nobody reaches from here; its files are another's.
+Refusal importedRefusal(const Command& command, const CommandContext& context) {
+    const ipc::RunOrigin& origin = *context.origin;
+    const std::string imported = "The run was imported from " + origin.folder + (origin.trainedOn.empty() ? "" : " and trained on " + origin.trainedOn);
+    if (command.kind != CommandKind::Restart)
+        return imported + "; no trainer of it runs here that could " + verbOf(command.kind) + ".";
+    return imported + ", so it cannot be restarted here. " +
+           (context.importedCheckpoint.empty() ? "That folder has no checkpoint to go on from either."
+                                               : "To go on from its newest checkpoint, start a new run whose config says [resume] checkpoint = \"" +
+                                                     context.importedCheckpoint + "\".");
 }
 
 } // namespace
@@ -96,6 +121,8 @@ Refusal refusal(const Command& command, const CommandContext& context) {
     if (command.key.attempt != 0 && command.key.attempt != context.newestAttempt)
         return "Attempt " + std::to_string(command.key.attempt) + " is not the newest; commands go to attempt " +
                std::to_string(context.newestAttempt) + ".";
+    if (context.origin)
+        return importedRefusal(command, context);
     if (command.kind == CommandKind::Restart)
         return restartRefusal(command, context);
     if (context.hasPendingRetry && (command.kind == CommandKind::Stop || command.kind == CommandKind::Pause))

@@ -18,6 +18,8 @@ struct CommandContext {
     std::int64_t step = 0;             // its newest finished step
     std::vector<std::string> domains;  // of the corpus
     bool isRestarting = false;
+    std::optional<ipc::RunOrigin> origin; // the run was imported
+    std::string importedCheckpoint;       // the newest in the folder that it came from; empty: it has none
     bool hasPendingRetry = false;      // the daemon is about to restart it by itself
 };
 

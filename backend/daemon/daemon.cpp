@@ -172,13 +172,17 @@ void Daemon::tellEvent(ipc::Event event) {
         spdlog::error("an event could not be stored: {}", stored.error().text());
         return;
     }
-    spdlog::info("{}/{}: {}", stored->key.run, stored->key.attempt, stored->text);
+    announce(std::move(*stored));
+}
+
+void Daemon::announce(ipc::Event stored) {
+    spdlog::info("{}/{}: {}", stored.key.run, stored.key.attempt, stored.text);
     ipc::News news;
-    news.batch.key = stored->key;
-    news.batch.events = {*stored};
+    news.batch.key = stored.key;
+    news.batch.events = {stored};
     m_live->publish(std::move(news));
     ipc::WatchUpdate update;
-    update.event = std::move(*stored);
+    update.event = std::move(stored);
     m_hub.publish(update.event->key.run, update);
 }
 

@@ -28,9 +28,13 @@
 #include "supervise/supervisor.h"
 #include "telehelm/ipc/control_api.h"
 #include "telehelm/ipc/live.h"
+#include "telehelm/ipc/spool_reader.h"
 #include "telehelm/ipc/trainer_link.h"
 
 namespace telehelm::daemon {
+
+struct AttemptSource;
+struct ImportSource;
 
 struct DaemonOptions {
     std::filesystem::path stateDir;     // locked by the caller
@@ -61,6 +65,7 @@ public:
     Result<std::vector<ipc::RunInfo>> listRuns() override;
     Result<ipc::RunInfo> getRun(const std::string& run) override;
     Result<ipc::RunInfo> startRun(const ipc::StartRequest& request) override;
+    Result<ipc::ImportReport> importRun(const ipc::ImportRequest& request, const std::function<bool(const ipc::ImportProgress&)>& progress) override;
     Result<ipc::DeletedRun> deleteRun(const ipc::DeleteRequest& request) override;
     Result<ipc::Command> submit(const ipc::Command& command) override;
     Result<ipc::Command> getCommand(const std::string& id) override;
@@ -119,6 +124,24 @@ private:
     void forgetRun(const ipc::DeletedRun& record);
     void putFoldersBack();
 
+    // daemon_import.cpp
+    struct Import;
+    Result<void> beginImport(Import& import);
+    [[nodiscard]] Result<void> checkImport(const Import& import) const;
+    [[nodiscard]] Result<void> isSameRun(RunEntry& known, const ImportSource& source); // m_mutex held
+    [[nodiscard]] Result<std::optional<bool>> hasSamePoint(const ipc::AttemptKey& here, const ipc::SpoolReader& spool);
+    [[nodiscard]] Result<std::function<bool(std::uint64_t)>> missingOf(const ipc::AttemptKey& key); // batches, by number
+    Result<void> enterImport(Import& import, RunEntry* known, std::vector<ipc::AttemptInfo>&& added); // m_mutex held
+    Result<void> storeImport(Import& import);
+    Result<void> storeAttempt(Import& import, const AttemptSource& attempt, ipc::ImportedAttempt& told);
+    Result<void> storePiece(Import& import, std::vector<ipc::TelemetryBatch>& piece, std::size_t& points);
+    Result<void> settleAttempt(Import& import, const AttemptSource& source, ipc::ImportedAttempt& told);
+    void tellDamage(const AttemptSource& source, const ipc::ImportedAttempt& told); // m_mutex held
+    void markUnfinished(const Import& import, const ipc::AttemptKey& key);
+    void tellGrown(const Import& import);
+    void warnOfParents(Import& import);
+    void endImport(const Import& import);
+
     // daemon_commands.cpp, daemon_restart.cpp
     [[nodiscard]] std::optional<std::string> judge(ipc::Command& command, RunEntry& entry);
     [[nodiscard]] std::optional<std::string> judgeRestart(ipc::Command& command, RunEntry& entry);
@@ -152,6 +175,7 @@ private:
     void tellAttempt(RunEntry& entry, const ipc::AttemptInfo& attempt); // stores it, too
     void tellCommand(const ipc::Command& command);
     void tellEvent(ipc::Event event); // stores it, too
+    void announce(ipc::Event stored);
     void tellProgress(RunEntry& entry);
     RunEntry* findRun(const std::string& run);
     [[nodiscard]] ipc::RunCounters countersOf(const RunEntry& entry, const ipc::LiveCounters& live) const;
@@ -169,10 +193,11 @@ private:
     mutable std::mutex m_mutex;
     std::map<std::string, RunEntry> m_runs;
     supervise::HeartbeatWatch m_heartbeats;
-    std::set<ipc::AttemptKey> m_draining; // spools being read by ourselves
+    std::set<ipc::AttemptKey> m_draining; // spools being read by ourselves, imported ones too
     std::optional<bool> m_shutdown;
     std::condition_variable m_shutdownAsked;
     std::mutex m_startMutex; // one start at a time; taken before m_mutex
+    std::mutex m_importMutex; // one import at a time; taken before m_mutex
 
     // have their own locks; the order is that of their dependence
     std::unique_ptr<store::Store> m_store;

@@ -4,6 +4,7 @@
 
 #include "daemon/command_rules.h"
 #include "daemon/daemon.h"
+#include "daemon/run_origin.h"
 
 namespace telehelm::daemon {
 
@@ -100,6 +101,9 @@ std::optional<std::string> Daemon::judge(Command& command, RunEntry& entry) {
     context.step = newest.step;
     context.isRestarting = entry.isRestarting;
     context.hasPendingRetry = entry.retry.due.has_value();
+    context.origin = entry.origin;
+    if (entry.origin && command.kind == CommandKind::Restart)
+        context.importedCheckpoint = newestCheckpointBeside(entry.origin->folder);
     for (const CorpusDomain& domain : entry.corpus)
         context.domains.push_back(domain.name);
     if (auto refused = refusal(command, context))

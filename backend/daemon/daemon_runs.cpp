@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs: how they start, how they are found again, how they end.
 #include <algorithm>
-#include <cctype>
 #include <csignal>
 
 #include <spdlog/spdlog.h>
@@ -9,6 +8,7 @@
 #include "daemon/config_text.h"
 #include "daemon/daemon.h"
 #include "daemon/run_folder.h"
+#include "daemon/run_origin.h"
 #include "daemon/state_dir.h"
 
 namespace telehelm::daemon {
@@ -20,15 +20,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uintmax_t kFreeBytes = 500'000'000;
-
-Result<void> checkName(const std::string& name) {
-    const bool isFine = !name.empty() && name.size() <= 100 && name.front() != '.' && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-        return std::isalnum(c) || c == '-' || c == '_' || c == '.';
-    });
-    if (isFine)
-        return {};
-    return fail(ErrorCode::InvalidArgument, "“" + name + "” cannot name a run; use letters, digits, “-”, “_” and “.”", "start");
-}
 
 // The ranks of a request: they are the data axis.
 Result<std::string> withRanks(const std::string& toml, const config::RunConfig& config, std::int32_t ranks) {
@@ -87,8 +78,8 @@ Result<Daemon::Prepared> Daemon::prepareStart(const StartRequest& request) {
     }
     made.config = *config;
     made.run = request.name.empty() ? config->name : request.name;
-    if (auto named = checkName(made.run); !named)
-        return tl::unexpected(named.error());
+    if (!canNameRun(made.run))
+        return fail(ErrorCode::InvalidArgument, "“" + made.run + "” cannot name a run; use letters, digits, “-”, “_” and “.”", "start");
     auto corpus = readCorpusFacts(corpusDirOf(made.config));
     if (!corpus)
         return tl::unexpected(corpus.error());
@@ -206,6 +197,10 @@ Result<void> Daemon::readRuns() {
         entry.folder = fs::path(entry.attempts.front().runDir).parent_path().filename().string();
         if (entry.folder.empty())
             entry.folder = entry.record.run;
+        auto first = m_store->firstEvent(entry.record.run);
+        if (!first)
+            return tl::unexpected(first.error());
+        entry.origin = *first ? originOf(**first) : std::nullopt;
         entry.readConfig();
         computeTokensSeen(entry);
         for (const AttemptInfo& attempt : entry.attempts)

@@ -42,6 +42,11 @@ void IngestQueue::flush() {
     m_done.wait(lock, [&] { return m_trouble || (m_queue.empty() && !m_isBusy); });
 }
 
+std::optional<Error> IngestQueue::trouble() {
+    const std::lock_guard lock(m_mutex);
+    return m_trouble;
+}
+
 bool IngestQueue::commit(std::vector<ipc::TelemetryBatch>& batches) {
     auto done = m_store.ingest(batches);
     const bool wasTroubled = m_trouble.has_value(); // only this thread writes it

@@ -29,6 +29,8 @@ public:
     Result<void> push(ipc::TelemetryBatch&& batch);
     /// Returns when everything pushed before is committed, or the store refuses.
     void flush();
+    /// Why the store refuses now.
+    [[nodiscard]] std::optional<Error> trouble();
 
 private:
     void run();

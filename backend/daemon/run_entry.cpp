@@ -54,6 +54,7 @@ ipc::RunInfo RunEntry::info() const {
     out.description = record.description;
     out.createdUs = record.createdUs;
     out.attempts = attempts;
+    out.origin = origin;
     if (!config)
         return out;
     const config::RunConfig& c = *config;

@@ -20,6 +20,7 @@ struct RunEntry {
     store::RunRecord record;
     std::string folder;                          // below runs/: the name, unless a deleted run has left something there
     std::vector<ipc::AttemptInfo> attempts;      // oldest first
+    std::optional<ipc::RunOrigin> origin;        // imported: no trainer of it is here
     std::optional<config::RunConfig> config;     // the newest attempt's; empty when it can no longer be read
     std::vector<CorpusDomain> corpus;
     ipc::Mixture target;                         // in force, shares

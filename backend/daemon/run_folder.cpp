@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/run_folder.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -43,6 +46,12 @@ Error cannotMove(const fs::path& folder, const std::error_code& error) {
 }
 
 } // namespace
+
+bool canNameRun(const std::string& name) {
+    return !name.empty() && name.size() <= 100 && name.front() != '.' && std::ranges::all_of(name, [](unsigned char c) {
+        return std::isalnum(c) || c == '-' || c == '_' || c == '.';
+    });
+}
 
 std::string freeFolder(const fs::path& runs, const std::string& name, const std::function<bool(const std::string&)>& isUsed) {
     std::error_code error;

@@ -13,6 +13,8 @@ namespace telehelm::daemon {
 
 inline constexpr const char* kCheckpoints = "checkpoints"; // in a run's folder
 
+/// It is the name of a folder, too.
+[[nodiscard]] bool canNameRun(const std::string& name);
 /// For a new run: its name, or with "-2", "-3", … where that one is another run's or holds the checkpoints that a deleted run has left.
 [[nodiscard]] std::string freeFolder(const std::filesystem::path& runs, const std::string& name, const std::function<bool(const std::string&)>& isUsed);
 

@@ -193,6 +193,13 @@ void insertEvent(Database& db, Event& e) {
     e.id = db.lastInsertId();
 }
 
+std::optional<Event> selectFirstEvent(Database& db, const std::string& run) {
+    Rows rows = db.query("SELECT id, run, attempt, kind, severity, step, tokens, wall_us, text, facts FROM events WHERE run=?1 AND id>"
+                         "(SELECT coalesce(max(last_event), 0) FROM deleted_runs WHERE is_purged=0 AND run=?1) ORDER BY id LIMIT 1",
+                         run);
+    return rows.next() ? std::optional(eventOf(rows)) : std::nullopt;
+}
+
 std::vector<Event> selectEvents(Database& db, const ipc::EventQuery& query) {
     // The newest `limit` after the id, told oldest first.
     return collect<Event>(

@@ -34,6 +34,7 @@ void insertAttempt(Database& db, const ipc::AttemptInfo& attempt);
 void updateAttempt(Database& db, const ipc::AttemptInfo& attempt);
 
 void insertEvent(Database& db, ipc::Event& event); // fills the id
+[[nodiscard]] std::optional<ipc::Event> selectFirstEvent(Database& db, const std::string& run);
 [[nodiscard]] std::vector<ipc::Event> selectEvents(Database& db, const ipc::EventQuery& query);
 
 void putCommand(Database& db, const ipc::Command& command);

@@ -134,6 +134,21 @@ Result<ipc::Event> Store::addEvent(ipc::Event event) {
     });
 }
 
+Result<ipc::Event> Store::addImport(const RunRecord* run, const std::vector<ipc::AttemptInfo>& attempts, ipc::Event event) {
+    return m_impl->write<ipc::Event>([&](Database& db) {
+        if (run != nullptr)
+            insertRun(db, *run);
+        for (const ipc::AttemptInfo& attempt : attempts)
+            insertAttempt(db, attempt);
+        insertEvent(db, event);
+        return event;
+    });
+}
+
+Result<std::optional<ipc::Event>> Store::firstEvent(const std::string& run) {
+    return m_impl->read<std::optional<ipc::Event>>([&](Database& db) { return selectFirstEvent(db, run); });
+}
+
 Result<std::vector<ipc::Event>> Store::events(const ipc::EventQuery& query) {
     return m_impl->read<std::vector<ipc::Event>>([&](Database& db) { return selectEvents(db, query); });
 }

@@ -47,6 +47,10 @@ public:
     /// State, text, end, heard-of time and emitted count; step and tokens never go back.
     Result<void> updateAttempt(const ipc::AttemptInfo& attempt);
 
+    /// In one transaction: a run that another machine trained (nullptr: it is known), those of its attempts that are new, and the event that tells
+    /// where they came from, which is the run's first then.
+    Result<ipc::Event> addImport(const RunRecord* run, const std::vector<ipc::AttemptInfo>& attempts, ipc::Event event);
+
     // Deletion.
     /// The run, its events and commands are found no more, its name is free; their rows stay until purge() has taken them. What comes for
     /// its attempts is refused. The record comes back with its attempts and points.
@@ -58,6 +62,7 @@ public:
     // Events and commands.
     Result<ipc::Event> addEvent(ipc::Event event); // with its id
     Result<std::vector<ipc::Event>> events(const ipc::EventQuery& query);
+    Result<std::optional<ipc::Event>> firstEvent(const std::string& run);
     Result<void> putCommand(const ipc::Command& command);
     Result<std::optional<ipc::Command>> command(const std::string& id);
     Result<std::vector<ipc::Command>> commands(const ipc::CommandQuery& query);
