@@ -25,6 +25,7 @@ constexpr const char* kExamples =
     "  telehelmctl restart demo --step 400 --lr-scale 0.5 --reason \"loss rose after step 420\"\n"
     "  telehelmctl stop demo --reason \"enough seen for today\"  saves a checkpoint, ends the run\n"
     "  telehelmctl delete old-demo --keep-checkpoints         an ended run goes: points, history, files; asks for its name first\n"
+    "  telehelmctl import /mnt/usb/gpu-run --as gpu-run-march a run that a machine without a daemon has trained\n"
     "  telehelmctl daemon stop                                stop the local telehelmd; training goes on\n"
     "  telehelmctl series demo train/loss --csv > loss.csv    one curve\n"
     "  telehelmctl export demo --format tfevents --out logs/  a whole run for TensorBoard; also csv and jsonl\n"
@@ -53,6 +54,7 @@ struct Arguments {
     WatchArguments watch;
     DaemonArguments daemon;
     DeleteArguments deletion;
+    ImportArguments imported;
     std::string run, noteText, shell;
     std::function<int(const Call&)> chosen;
 };
@@ -178,6 +180,7 @@ private:
         addRun(note, a.run);
         note->add_option("TEXT", a.noteText, "One plain sentence")->required();
         addDelete();
+        addImport();
         CLI::App* daemon = m_app.add_subcommand("daemon", "Start or stop the local telehelmd");
         daemon->fallthrough();
         daemon->require_subcommand(1);
@@ -206,6 +209,17 @@ private:
         command->add_flag("--keep-checkpoints", d.keepCheckpoints, "Leave the checkpoints where they are; says where");
         command->add_option("--reason", d.reason, "Why; kept with who and when in the daemon's list of deleted runs");
         command->add_flag("--yes", d.yes, "Do not ask; needed where there is no terminal");
+    }
+
+    void addImport() {
+        ImportArguments& i = m_arguments.imported;
+        CLI::App* command = add("import",
+                                "Take over a run that another machine trained without a daemon (telehelm-rank --offline): curves, events, config, all attempts.\n"
+                                "Give its run folder, brought over to telehelmd's machine; it is only read. Exactly once: again, it adds what is new",
+                                [&i](const Call& c) { return ctl::importRun(c, i); });
+        command->add_option("FOLDER", i.folder, "That telehelm-rank had as --run-dir, or the one around it with attempt-1, attempt-2, …")->required();
+        command->add_option("--as", i.name, "Under another name than its own");
+        command->add_option("--reason", i.reason, "Why; kept with who, when and from where in the run's events");
     }
 
     CLI::App m_app;

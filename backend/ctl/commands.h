@@ -82,6 +82,10 @@ struct DeleteArguments {
     bool keepCheckpoints = false, yes = false;
 };
 
+struct ImportArguments {
+    std::string folder, name, reason;
+};
+
 struct DaemonArguments {
     bool anyPort = false, stopJobs = false;
 };
@@ -107,6 +111,7 @@ int startRun(const Call& call, const StartArguments& arguments);
 int order(const Call& call, ipc::CommandKind kind, const OrderArguments& arguments);
 int deleteRun(const Call& call, const DeleteArguments& arguments);
 int listDeleted(const Call& call);
+int importRun(const Call& call, const ImportArguments& arguments);
 int watchRun(const Call& call, const WatchArguments& arguments);
 int daemonStart(const Call& call, const DaemonArguments& arguments);
 int daemonStop(const Call& call, const DaemonArguments& arguments);

@@ -24,6 +24,10 @@ Json toJson(const ipc::RunInfo& run) {
     for (const ipc::DomainInfo& d : run.domains)
         domains.push_back({{"name", d.name}, {"languages", d.languages}, {"train_tokens", d.trainTokens},
                            {"tokens_seen", d.tokensSeen}, {"target", number(d.target)}});
+    Json origin;
+    if (run.origin)
+        origin = {{"folder", run.origin->folder},          {"own_name", run.origin->ownName}, {"trained_on", run.origin->trainedOn},
+                  {"imported_us", run.origin->importedUs}, {"author", run.origin->author},    {"host", run.origin->host}};
     return {{"run", run.run},
             {"description", run.description},
             {"created_us", run.createdUs},
@@ -40,6 +44,7 @@ Json toJson(const ipc::RunInfo& run) {
             {"validation_every", run.validationEvery},
             {"checkpoint_every", run.checkpointEvery},
             {"domains", domains},
+            {"origin", origin}, // null: started here
             {"attempts", toJson(run.attempts)}};
 }
 

@@ -49,6 +49,10 @@ void printRun(std::ostream& out, const ipc::RunInfo& run, bool hasColour) {
         << run.lrSchedule << "; clip " << shortNumber(run.clipGrad, 4) << "\n"
         << "  validates  every " << run.validationEvery << " steps; saves every " << run.checkpointEvery << " steps\n"
         << "  created    " << timeText(run.createdUs) << "\n";
+    if (run.origin)
+        out << "  imported   " << timeText(run.origin->importedUs) << " by " << run.origin->author << "@" << run.origin->host << " from " << run.origin->folder
+            << (run.origin->ownName == run.run ? "" : ", where it is “" + run.origin->ownName + "”")
+            << (run.origin->trainedOn.empty() ? "" : "; it trained on " + run.origin->trainedOn) << "\n";
     if (run.newest() != nullptr)
         out << "  folder     " << run.newest()->runDir << "\n";
     out << "\n";
