@@ -5,6 +5,8 @@
 #include <QLabel>
 #include <QPainter>
 
+#include <utility>
+
 #include "models/runs_model.h"
 #include "models/text_format.h"
 #include "widgets/panel.h"
@@ -37,6 +39,11 @@ StatusStrip::StatusStrip(Session& session, ThemeController& theme, QWidget* pare
     m_complete = addCell("statusComplete");
     for (auto signal : {&Session::controlLinkChanged, &Session::liveLinkChanged, &Session::fidelityChanged})
         connect(&session, signal, this, &StatusStrip::refresh);
+    connect(&session, &Session::runDeleted, this, [this](const ipc::DeletedRun& run, bool wasOpen) {
+        if (wasOpen)
+            rememberDeleted(run);
+    });
+    connect(&session, &Session::focusedRunChanged, this, &StatusStrip::focusMoved);
     connect(&theme, &ThemeController::changed, this, &StatusStrip::refresh);
     m_timer.setInterval(250);
     connect(&m_timer, &QTimer::timeout, this, &StatusStrip::refresh);
@@ -80,6 +87,23 @@ void StatusStrip::setFollowing(bool following) {
     refresh();
 }
 
+// The toast about it goes; whoever was away shall still learn why the curves are gone.
+void StatusStrip::rememberDeleted(const ipc::DeletedRun& run) {
+    const auto name = QString::fromStdString(run.run);
+    m_deleted = run.author.empty() ? tr("The run %1 was deleted").arg(name) : tr("The run %1 was deleted by %2").arg(name, QString::fromStdString(run.author));
+    m_whyDeleted = QString::fromStdString(run.reason);
+    m_isReplacedByItself = false;
+    refresh();
+}
+
+void StatusStrip::focusMoved(const QString& run) {
+    if (run.isEmpty() || m_deleted.isEmpty())
+        return;
+    if (std::exchange(m_isReplacedByItself, true))
+        m_deleted.clear();
+    refresh();
+}
+
 void StatusStrip::refreshLeft() {
     const auto& live = m_session.liveLink();
     const auto& fidelity = m_session.fidelity();
@@ -107,6 +131,9 @@ void StatusStrip::refreshLeft() {
         const auto age = ageText(ipc::nowUs() - fidelity.newestUs);
         text = m_following ? tr("Following live, last sample %1 ago").arg(age) : tr("Showing earlier steps, last sample %1 ago").arg(age);
     }
+    if (!m_deleted.isEmpty() && live.state == LinkState::Up)
+        text = run == nullptr ? m_deleted : tr("%1. Now %2 is open: %3").arg(m_deleted, m_session.focusedRun(), text);
+    m_left->setToolTip(m_deleted.isEmpty() ? QString() : m_whyDeleted);
     m_left->setText(text);
     m_left->setAccessibleName(text);
     QPixmap lamp(12, 12);
@@ -131,6 +158,7 @@ void StatusStrip::refresh() {
     const bool open = !m_session.address().isEmpty();
     for (auto* cell : {m_control, m_live, m_rate, m_gaps, m_complete})
         cell->setVisible(open);
+    m_complete->setVisible(open && m_session.run(m_session.focusedRun()) != nullptr);
     if (!open)
         return;
     const auto role = [](const LinkStatus& link) { return link.state == LinkState::Down ? "warn" : "secondary"; };

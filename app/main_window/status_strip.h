@@ -31,11 +31,15 @@ private:
     QLabel* addCell(const char* name);
     void setCell(QLabel* cell, const Part& part, const char* role = "secondary");
     void refreshLeft();
+    void rememberDeleted(const ipc::DeletedRun& run);
+    void focusMoved(const QString& run);
     [[nodiscard]] Part linkPart(const QString& name, const LinkStatus& link) const;
     Session& m_session;
     ThemeController& m_theme;
     QTimer m_timer;
     bool m_following = true;
+    QString m_deleted, m_whyDeleted;   // the run that was open when it was deleted, until the operator opens another
+    bool m_isReplacedByItself = false; // the session, not the operator, has opened the next one
     QLabel *m_lamp, *m_left, *m_control, *m_live, *m_rate, *m_gaps, *m_complete;
 };
 

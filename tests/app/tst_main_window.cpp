@@ -45,6 +45,7 @@ private slots:
     void helpAndNotesOpen();
     void criticalEventsAreToldAndKept();
     void aDeletedRunLeavesTheWindow();
+    void theStripGoesOnSayingThatTheRunWasDeleted();
     void testOfAConnectionSaysWhatItFound();
     void bothThemesDrawDifferently();
     void layoutIsKept();
@@ -254,6 +255,35 @@ void TestMainWindow::aDeletedRunLeavesTheWindow() {
     QCOMPARE(m_window->live()->runsDock()->findChild<QAbstractItemView*>()->model()->rowCount(), 0);
     QVERIFY(!m_window->bridge()->whyNoControl(false).isEmpty());
     QVERIFY(!m_window->grab().isNull());
+}
+
+void TestMainWindow::theStripGoesOnSayingThatTheRunWasDeleted() {
+    openLive();
+    auto* strip = m_window->findChild<StatusStrip*>();
+    auto* complete = strip->findChild<QLabel*>("statusComplete");
+    QVERIFY(complete->isVisible());
+    ipc::WatchUpdate update;
+    update.deleted.emplace();
+    update.deleted->run = "demo";
+    update.deleted->author = "somebody";
+    update.deleted->deletedUs = ipc::nowUs();
+    m_backend->with([&](auto& b) { b.updates.push_back(update); });
+    QTRY_COMPARE_WITH_TIMEOUT(strip->leftText(), QStringLiteral("The run demo was deleted by somebody"), kPatience);
+    strip->refresh(); // as each quarter of a second
+    QCOMPARE(strip->leftText(), QStringLiteral("The run demo was deleted by somebody"));
+    QVERIFY(!complete->isVisible()); // of what is gone nothing is complete
+    const auto comes = [&](const std::string& name) {
+        auto run = SwitchableBackend::makeRun(name, ipc::AttemptState::Finished);
+        run.createdUs = ipc::nowUs();
+        m_backend->with([&](auto& b) { b.updates.push_back({run, std::nullopt, std::nullopt}); });
+        QTRY_VERIFY_WITH_TIMEOUT(m_session->run(QString::fromStdString(name)) != nullptr, kPatience);
+    };
+    comes("next"); // opened by itself: the operator may still not know
+    QTRY_VERIFY_WITH_TIMEOUT(strip->leftText().startsWith("The run demo was deleted by somebody. Now next is open: "), kPatience);
+    QVERIFY(complete->isVisible());
+    comes("third");
+    m_session->setFocusedRun("third");
+    QVERIFY2(strip->leftText().startsWith("The run is "), qPrintable(strip->leftText()));
 }
 
 void TestMainWindow::testOfAConnectionSaysWhatItFound() {
