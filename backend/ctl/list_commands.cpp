@@ -148,7 +148,12 @@ int listCheckpoints(const Call& call, const std::string& run) {
             table.add({std::to_string(c.key.attempt), withSeparators(c.step), timeText(c.savedUs), byteText(c.bytes),
                        shortNumber(c.trainLoss, 5), shortNumber(c.gradNorm, 4),
                        c.damage.empty() ? Table::Cell(c.verified ? "verified" : "not verified") : Table::Cell(c.damage, Colour::Red), c.path});
-        if (table.empty())
+        const auto info = table.empty() ? daemon.api->getRun(run) : Result<ipc::RunInfo>(ipc::RunInfo());
+        if (!info)
+            return complain(call, info.error());
+        if (info->origin)
+            call.terminal.out << run << " has no checkpoints here: it was imported, they stay in " << info->origin->folder << "\n";
+        else if (table.empty())
             call.terminal.out << run << " has no checkpoints yet; “telehelmctl checkpoint " << run << "” saves one now\n";
         else
             table.print(call.terminal.out, call.terminal.hasColour);

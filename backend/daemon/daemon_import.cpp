@@ -100,7 +100,8 @@ Result<void> Daemon::beginImport(Import& import) {
     if (known != nullptr)
         if (auto same = isSameRun(*known, import.source); !same)
             return same.map_error([&](Error error) {
-                error.message += "; import this one under another name: telehelmctl import " + import.request.folder + " --as NAME";
+                if (error.code == ErrorCode::AlreadyExists)
+                    error.message += "; import this one under another name: telehelmctl import " + import.request.folder + " --as NAME";
                 return error;
             });
     std::vector<AttemptInfo> added;
