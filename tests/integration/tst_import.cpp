@@ -99,6 +99,7 @@ private slots:
     void wrongUses();
     void aRunOfThisDaemon();
     void aDaemonThatOnlyReads();
+    void aFullDisk();
     void killedInTheMiddle();
     void cleanupTestCase();
 
@@ -231,6 +232,7 @@ void TestImport::commandsAreRefused() {
         const Said said = m_place.ctl(words);
         QVERIFY2(said.code == 4 && (said.out + said.err).contains("was imported from " + away("alone")), qPrintable(said.text()));
     }
+    QVERIFY(m_place.ctl({"checkpoints", "alone"}).out.contains("they stay in " + away("alone")));
     const Said restart = m_place.ctl({"restart", "alone", "--reason", "go on where it was"});
     QVERIFY2(restart.code == 4 && (restart.out + restart.err).contains(away("alone/checkpoints/a1-step-00000040")), qPrintable(restart.text()));
 }
@@ -328,6 +330,19 @@ void TestImport::aDaemonThatOnlyReads() {
     daemonStarts();
     QCOMPARE(json({"show", "alone"}).object()["origin"].toObject()["folder"].toString(), away("alone")); // known after a start, too
     QVERIFY(import(away("alone")).out.contains("already here"));
+}
+
+void TestImport::aFullDisk() {
+    const SmallDisk disk(m_place.path("small"), "size=20m");
+    if (!disk.isMounted())
+        QSKIP("this user may not mount a file system");
+    const auto there = [&](const QStringList& words) { return m_place.run("telehelmctl", QStringList{"--state-dir", m_place.path("small/state")} + words); };
+    const Said started = there({"daemon", "start", "--any-port"});
+    QVERIFY2(started.code == 0, qPrintable(started.text()));
+    const Said said = there({"import", away("alone")});
+    QVERIFY2(said.code == 1 && said.err.contains("MB are free") && said.err.contains("free some space") && said.err.contains("small/state"), qPrintable(said.text()));
+    QVERIFY(there({"runs"}).out.contains("no runs yet"));
+    QCOMPARE(there({"daemon", "stop"}).code, 0);
 }
 
 // Enough points that a kill comes in between.

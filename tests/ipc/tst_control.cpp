@@ -41,6 +41,14 @@ public:
         run.description = request.configToml + "|" + request.reason + "|" + std::to_string(request.ranks);
         return run;
     }
+    Result<ImportReport> importRun(const ImportRequest& request, const std::function<bool(const ImportProgress&)>& progress) override {
+        if (request.folder.empty())
+            return fail(ErrorCode::NotFound, "there is no such folder");
+        for (std::uint64_t done = 1; done <= 3; ++done)
+            if (!progress({done, 3, 10 * done}))
+                return fail(ErrorCode::Cancelled, "called off");
+        return ImportReport{request.name, true, {}, {request.folder, request.reason}};
+    }
     Result<Command> submit(const Command& command) override {
         Command answer = command;
         answer.state = CommandState::Rejected;
@@ -172,6 +180,20 @@ private slots:
         m_server.reset();
     }
 
+    void anImportTellsItsProgressAndThenItsReport() {
+        std::vector<std::uint64_t> points;
+        const auto tell = [&](const ImportProgress& progress) {
+            points.push_back(progress.pointsAdded);
+            return true;
+        };
+        const auto report = m_client->importRun({"/mnt/usb", "n", "me", "here", "why"}, tell);
+        QVERIFY2(report.has_value(), report ? "" : report.error().text().c_str());
+        QVERIFY(report->run == "n" && report->hasAdded && report->warnings == std::vector<std::string>({"/mnt/usb", "why"}));
+        QCOMPARE(points, std::vector<std::uint64_t>({10, 20, 30}));
+        QCOMPARE(static_cast<int>(m_client->importRun({}, tell).error().code), static_cast<int>(ErrorCode::NotFound));
+        const auto stopped = m_client->importRun({"/mnt/usb", "n", "", "", ""}, [](const ImportProgress&) { return false; });
+        QCOMPARE(static_cast<int>(stopped.error().code), static_cast<int>(ErrorCode::Cancelled));
+    }
     void everyCallGoesThrough() {
         QCOMPARE(m_client->hello(kProtocolVersion, "tst 1").value().program, std::string("tst 1"));
         QCOMPARE(m_client->listRuns().value().at(1).run, std::string("b"));

@@ -205,7 +205,10 @@ private slots:
             run.validationEvery = 100;
             run.checkpointEvery = 200;
             run.domains = {{"WebText", "en, zh", dice.integer(), dice.integer(), dice.finite()}};
+            if (i % 2 == 0)
+                run.origin = RunOrigin{"/mnt/usb/run", dice.text(), "gpu-box", dice.integer(), "me", "here"};
             const RunInfo back = overTheWire<v1::RunInfo>(run);
+            QVERIFY(back.origin == run.origin);
             QCOMPARE(back.attempts.size(), run.attempts.size());
             QVERIFY(same(back.attempts[0], run.attempts[0]) && same(back.attempts[1], run.attempts[1]));
             QVERIFY(back.run == run.run && back.description == run.description && back.createdUs == run.createdUs);
@@ -271,6 +274,16 @@ private slots:
         WatchUpdate gone;
         gone.deleted = deleted;
         QVERIFY(overTheWire<v1::WatchUpdate>(gone).deleted == deleted);
+    }
+    void importsSurvive() {
+        Dice dice(7);
+        const ImportRequest r = overTheWire<v1::ImportRunRequest>(ImportRequest{"/mnt/usb", "n", "me", "here", "brought over"});
+        QVERIFY(r.folder == "/mnt/usb" && r.name == "n" && r.author == "me" && r.host == "here" && r.reason == "brought over");
+        const ImportReport report{"demo", true,
+                                  {{makeKey(dice), AttemptState::Finished, dice.integer(), dice.word(), dice.word(), dice.word(), dice.word(), {{1, 4}, {9, 9}}, {"It breaks off."}},
+                                   {makeKey(dice), AttemptState::Lost, dice.integer(), 0, 0, 0, 0, {}, {}}},
+                                  {"left out", "唐诗"}};
+        QVERIFY(overTheWire<v1::ImportReport>(report) == report);
     }
     void queriesAndCheckpointsSurvive() {
         Dice dice(6);
