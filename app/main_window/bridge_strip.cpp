@@ -170,6 +170,8 @@ QString BridgeStrip::whyNoControl(bool needsLiveRun) const {
     const auto* run = m_session.run(m_session.focusedRun());
     if (run == nullptr)
         return tr("No run is open.");
+    if (run->origin)
+        return tr("The run was imported from %1: no trainer of it is here.").arg(QString::fromStdString(run->origin->folder));
     if (needsLiveRun && (run->newest() == nullptr || !ipc::isLive(run->newest()->state)))
         return tr("The run is %1.").arg(run->newest() == nullptr ? tr("new") : stateText(run->newest()->state));
     return {};

@@ -158,6 +158,13 @@ void TestMainWindow::buttonsFollowTheState() {
     QVERIFY(!m_window->bridge()->stopButton()->isEnabled());
     QVERIFY(m_window->bridge()->restartButton()->isEnabled()); // from a checkpoint it can go on
     QCOMPARE(m_window->bridge()->stopButton()->toolTip(), QStringLiteral("The run is failed."));
+    auto imported = SwitchableBackend::makeRun("demo", ipc::AttemptState::Finished);
+    imported.origin.emplace().folder = "/mnt/usb/run";
+    m_backend->with([&](auto& b) { b.updates.push_back({imported, std::nullopt, std::nullopt}); });
+    QTRY_VERIFY_WITH_TIMEOUT(m_session->run("demo")->origin.has_value(), kPatience);
+    m_window->bridge()->refresh();
+    QVERIFY(!m_window->bridge()->restartButton()->isEnabled()); // its checkpoints are another machine's
+    QVERIFY(m_window->bridge()->restartButton()->toolTip().contains("imported from /mnt/usb/run"));
 }
 
 void TestMainWindow::aLostStreamIsSaidAndRepaired() {
