@@ -25,7 +25,7 @@ constexpr const char* kExamples =
     "  telehelmctl restart demo --step 400 --lr-scale 0.5 --reason \"loss rose after step 420\"\n"
     "  telehelmctl stop demo --reason \"enough seen for today\"  saves a checkpoint, ends the run\n"
     "  telehelmctl delete old-demo --keep-checkpoints         an ended run goes: points, history, files; asks for its name first\n"
-    "  telehelmctl import /mnt/usb/gpu-run --as gpu-run-march a run that a machine without a daemon has trained\n"
+    "  telehelmctl import /mnt/usb/gpu-run                    a run that a machine without a daemon has trained\n"
     "  telehelmctl daemon stop                                stop the local telehelmd; training goes on\n"
     "  telehelmctl series demo train/loss --csv > loss.csv    one curve\n"
     "  telehelmctl export demo --format tfevents --out logs/  a whole run for TensorBoard; also csv and jsonl\n"
