@@ -24,4 +24,10 @@ if(TELEHELM_BACKEND AND NOT TELEHELM_SANITIZE) # sanitizers don't follow fibers
     add_test(NAME ${test}_on_host COMMAND ${test}_on_host)
     set_tests_properties(${test}_on_host PROPERTIES TIMEOUT 120)
   endforeach()
+
+  add_executable(tst_streams_on_host tst_streams_on_host.cpp)
+  set_target_properties(tst_streams_on_host PROPERTIES AUTOMOC ON)
+  target_include_directories(tst_streams_on_host PRIVATE cuda_on_host)
+  target_link_libraries(tst_streams_on_host PRIVATE telehelm_options Qt6::Test cuda_on_host telehelm_kernels)
+  add_test(NAME tst_streams_on_host COMMAND tst_streams_on_host)
 endif()

@@ -25,9 +25,9 @@ void checkAligned(std::initializer_list<const void*> pointers, const LinearShape
 } // namespace
 
 void Gemm::forward(Bf16* y, const Bf16* x, const Bf16* weight, const Bf16* residual, const LinearShape& shape, float alpha,
-                   const Stream&, std::int64_t yStride) {
+                   const Stream& stream, std::int64_t yStride) {
     checkAligned({y, x, weight, residual}, shape);
-    host::submit([=] {
+    host::submit(stream, [=] {
         const std::int64_t stride = yStride > 0 ? yStride : shape.O;
         for (std::int64_t n = 0; n < shape.N; ++n)
             for (std::int64_t o = 0; o < shape.O; ++o) {
@@ -40,10 +40,10 @@ void Gemm::forward(Bf16* y, const Bf16* x, const Bf16* weight, const Bf16* resid
     });
 }
 
-void Gemm::backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const LinearShape& shape, float alpha, const Stream&,
+void Gemm::backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const LinearShape& shape, float alpha, const Stream& stream,
                          std::int64_t dYStride) {
     checkAligned({dX, dY, weight}, shape);
-    host::submit([=] {
+    host::submit(stream, [=] {
         const std::int64_t stride = dYStride > 0 ? dYStride : shape.O;
         std::vector<float> sums(static_cast<std::size_t>(shape.I));
         for (std::int64_t n = 0; n < shape.N; ++n) {
@@ -57,10 +57,10 @@ void Gemm::backwardInput(Bf16* dX, const Bf16* dY, const Bf16* weight, const Lin
     });
 }
 
-void Gemm::backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha, const Stream&,
+void Gemm::backwardWeight(float* dWeight, const Bf16* dY, const Bf16* x, const LinearShape& shape, float alpha, const Stream& stream,
                           std::int64_t dYStride) {
     checkAligned({dWeight, dY, x}, shape);
-    host::submit([=] {
+    host::submit(stream, [=] {
         const std::int64_t stride = dYStride > 0 ? dYStride : shape.O;
         for (std::int64_t n = 0; n < shape.N; ++n)
             for (std::int64_t o = 0; o < shape.O; ++o)

@@ -53,8 +53,12 @@ constexpr int majorVersion() {
 
 namespace host {
 
-/// Does it now, or keeps it for the graph that is being recorded.
-void submit(std::function<void()> work);
+/// Gives it to the stream, which runs when somebody waits, or to the graph that is being recorded.
+void submit(const Stream& stream, std::function<void()> work);
+/// What runs, when somebody waits, of streams beside the one that is waited for: Late: what that one is held up by, and nothing
+/// else; Early: all that can, before it; Shuffled: whatever a dice says, the same in each run. For all threads; first: Late.
+enum class Order { Late, Early, Shuffled };
+void orderStreams(Order order);
 /// Bytes of device memory that this thread has ever allocated.
 [[nodiscard]] std::size_t allocated();
 /// Runs body() on each thread of each block.
@@ -78,9 +82,9 @@ void pause();
 } // namespace host
 
 template <typename... P, typename... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t sharedBytes, const Stream&,
+void launch(const char* name, void (*kernel)(P...), dim3 grid, unsigned threads, std::size_t sharedBytes, const Stream& stream,
             A&&... arguments) {
-    host::submit([=, values = std::tuple<P...>(static_cast<P>(arguments)...)] {
+    host::submit(stream, [=, values = std::tuple<P...>(static_cast<P>(arguments)...)] {
         host::runGrid(name, grid, threads, sharedBytes, [&] { std::apply(kernel, values); });
     });
 }
