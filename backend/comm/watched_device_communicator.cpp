@@ -44,7 +44,7 @@ public:
         timed(Call::Stream, [&] { m_inner->wait(stream); });
     }
     void wait(const kernels::cuda::Event& mark) override {
-        timed(Call::Send, [&] { m_inner->wait(mark); });
+        timed(Call::Stream, [&] { m_inner->wait(mark); });
     }
 
     void abort() override { m_inner->abort(); }

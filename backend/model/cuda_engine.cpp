@@ -5,6 +5,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "model/parameter_layout.h"
 #include "telehelm/kernels/device.h"
@@ -83,6 +84,7 @@ CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch
             throw std::invalid_argument("model: tensor parallelism on CUDA needs a device communicator of its size");
         m_records = m_records && m_tensor->isRecordable();
     }
+    m_peers = m_tensor != nullptr ? m_tensor : options.peers;
     findWeights();
     chooseAttention(options);
     planActivations();
@@ -239,9 +241,10 @@ void CudaEngine::planScratch() {
     m_arena.reserve(m_sum, 1);
     m_arena.reserve(m_sumScratch, cuda::kSumScratch);
     m_arena.reserve(m_count, 1);
-    m_hostTokens = cuda::PinnedBuffer(static_cast<std::size_t>(2 * N) * sizeof(std::int32_t));
+    m_hostTokens = cuda::PinnedBuffer(kTokenPlaces * static_cast<std::size_t>(2 * N) * sizeof(std::int32_t));
     m_hostNats = cuda::PinnedBuffer(static_cast<std::size_t>(N) * sizeof(float));
     m_hostSum = cuda::PinnedBuffer(sizeof(double));
+    m_hostKept = cuda::PinnedBuffer(kKeptNats * sizeof(double));
 }
 
 /// Some weights at a time: the host may not have room for all of them in fp32.
@@ -277,11 +280,16 @@ std::int64_t CudaEngine::takeTokens(std::span<const std::int32_t> inputs, std::s
             if (token < 0 || token >= m_V)
                 throw std::out_of_range("model: token " + std::to_string(token) + " is outside the vocabulary of " +
                                         std::to_string(m_V));
-    const auto pinned = m_hostTokens.as<std::int32_t>(); // free: every call ends with the stream synchronized
+    m_tokenPlace = (m_tokenPlace + 1) % kTokenPlaces;
+    cuda::Event& isRead = m_tokensRead[m_tokenPlace];
+    wait(isRead); // by whom it was filled the last time
+    const auto room = static_cast<std::size_t>(2 * m_B * m_T);
+    const auto pinned = m_hostTokens.as<std::int32_t>().subspan(m_tokenPlace * room, room);
     std::ranges::copy(inputs, pinned.begin());
     std::ranges::copy(targets, pinned.begin() + size);
     cuda::copyToDevice(m_inputs, pinned.data(), inputs.size_bytes(), m_stream);
     cuda::copyToDevice(m_targets, pinned.data() + size, targets.size_bytes(), m_stream);
+    isRead.record(m_stream);
     return size / m_T;
 }
 
@@ -292,18 +300,49 @@ CudaEngine::Part& CudaEngine::whole(const char* what) {
     return own;
 }
 
-/// Until the stream is empty; where tensor ranks meet in it, a dead one is noticed.
-void CudaEngine::finish() {
-    if (m_tensor != nullptr)
-        m_tensor->wait(m_stream);
+/// Until the stream is empty; where other ranks' work is waited for in it, a dead one is noticed.
+void CudaEngine::finish() const {
+    if (m_peers != nullptr)
+        m_peers->wait(m_stream);
     else
         m_stream.synchronize();
+}
+
+void CudaEngine::wait(const cuda::Event& mark) const {
+    if (mark.isReached())
+        return;
+    if (m_peers != nullptr)
+        m_peers->wait(mark);
+    else
+        mark.synchronize();
 }
 
 double CudaEngine::lossSum() {
     cuda::copyToHost(m_hostSum.data(), m_sum, sizeof(double), m_stream);
     finish();
     return m_hostSum.as<double>()[0];
+}
+
+/// Of the micro-batch whose backward was given to the stream.
+double CudaEngine::loss() {
+    if (!m_keepsNats)
+        return lossSum();
+    if (m_kept == kKeptNats)
+        foldNats();
+    cuda::copyToHost(&m_hostKept.as<double>()[m_kept++], m_sum, sizeof(double), m_stream);
+    return 0;
+}
+
+void CudaEngine::foldNats() {
+    finish();
+    for (const double nats : m_hostKept.as<double>().first(m_kept))
+        m_natsSum += nats;
+    m_kept = 0;
+}
+
+double CudaEngine::takeNats() {
+    foldNats();
+    return std::exchange(m_natsSum, 0);
 }
 
 double CudaEngine::trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale) {
@@ -315,12 +354,10 @@ double CudaEngine::trainMicroBatch(std::span<const std::int32_t> inputs, std::sp
         forward(own, sequences);
         trainHead(own, N, gradScale);
     });
-    if (m_onBackward) {
-        finish(); // so that who listens can tell the times apart
+    if (m_onBackward)
         m_onBackward();
-    }
     play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
-    return lossSum();
+    return loss();
 }
 
 void CudaEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
@@ -335,7 +372,6 @@ void CudaEngine::forwardPart(int chunk, int slot, std::span<const std::int32_t> 
     m_last = &own;
     m_lastHadHead = false;
     play(Turn::Forward, own, sequences, 0, [&] { forward(own, sequences); });
-    finish();
 }
 
 double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
@@ -348,10 +384,7 @@ double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_
     if (own.ends)
         play(Turn::Loss, own, sequences, gradScale, [&] { trainHead(own, N, gradScale); });
     play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
-    if (own.ends)
-        return lossSum();
-    finish();
-    return 0;
+    return own.ends ? loss() : 0;
 }
 
 void CudaEngine::evaluatePart(int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,

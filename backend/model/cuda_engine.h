@@ -4,6 +4,7 @@
 // their second call. Private to the engine's sources.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <tuple>
@@ -49,6 +50,8 @@ public:
     // DeviceState
     std::int64_t shardSize() const override { return m_shardSize; }
     std::int64_t shardFrom() const override { return m_shardFrom; }
+    void keepNats(bool keeps) override { m_keepsNats = keeps; }
+    double takeNats() override;
     void makeMoments() override;
     void clearGradients() override;
     double gradientSquares(std::int64_t from, std::int64_t to) override;
@@ -115,8 +118,11 @@ private:
     Part& whole(const char* what);
     std::int64_t takeTokens(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
     template <typename Work> void play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work);
-    void finish();
+    void finish() const;
+    void wait(const kernels::cuda::Event& mark) const;
     double lossSum();
+    double loss();
+    void foldNats();
 
     // cuda_engine_state.cpp
     /// Calls own(from, to) for what is of the shard and others(from, to) for the rest of [from, to).
@@ -174,6 +180,7 @@ private:
 
     kernels::cuda::Stream m_stream;
     comm::DeviceCommunicator* m_tensor = nullptr; // null: one tensor rank
+    comm::DeviceCommunicator* m_peers = nullptr;  // null: the stream waits for nobody
     kernels::cuda::Gemm m_gemm;
     std::unique_ptr<kernels::cuda::Attention> m_attention;
     kernels::cuda::DeviceBuffer m_weights;                   // bf16, data ranks × shard: what the kernels read
@@ -205,7 +212,14 @@ private:
     std::int32_t* m_count;
 
     // The host's side; pinned.
-    kernels::cuda::PinnedBuffer m_hostTokens, m_hostSum, m_hostNats;
+    static constexpr std::size_t kTokenPlaces = 8; // micro-batches' parts that the host may be ahead
+    static constexpr std::size_t kKeptNats = 256;
+    kernels::cuda::PinnedBuffer m_hostTokens, m_hostSum, m_hostNats, m_hostKept;
+    std::array<kernels::cuda::Event, kTokenPlaces> m_tokensRead; // which place of m_hostTokens is free again
+    std::size_t m_tokenPlace = 0;
+    bool m_keepsNats = false;
+    std::size_t m_kept = 0; // in m_hostKept; what was there before is in m_natsSum
+    double m_natsSum = 0;
     std::vector<float> m_hostParameters, m_hostGradients;   // copies, made when asked for
     bool m_parametersMoved = true, m_gradientsMoved = true; // since they were made
 };

@@ -77,12 +77,12 @@ void CudaEngine::adamw(std::span<const Update> updates) {
         return a.from == b.from && a.size == b.size && a.group == b.group;
     };
     if (!std::ranges::equal(chunks, m_chunkList, isEqual)) { // at the first step, and where equal rates part
-        m_stream.synchronize();
+        finish();
         m_chunkList = std::move(chunks);
         if (m_chunks.bytes() < m_chunkList.size() * sizeof(cuda::AdamWChunk))
             m_chunks = cuda::DeviceBuffer(m_chunkList.size() * sizeof(cuda::AdamWChunk));
         cuda::copyToDevice(m_chunks.data(), m_chunkList.data(), m_chunkList.size() * sizeof(cuda::AdamWChunk), m_stream);
-        m_stream.synchronize();
+        finish();
     }
     cuda::adamw(m_master.as<float>(), m_weights.as<Bf16>() + m_shardFrom, m_first.as<float>(), m_second.as<float>(),
                 m_gradients.as<float>() + m_shardFrom, m_chunks.as<cuda::AdamWChunk>(), std::ssize(m_chunkList), groups, m_stream);
@@ -110,7 +110,7 @@ void CudaEngine::download(Buffer buffer, std::int64_t from, std::span<float> hos
         return;
     }
     cuda::copyToHost(host.data(), place(buffer, from), host.size_bytes(), m_stream);
-    m_stream.synchronize();
+    finish();
 }
 
 void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float> host) {
@@ -120,7 +120,7 @@ void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float>
     }
     cuda::copyToDevice(place(buffer, from), host.data(), host.size_bytes(), m_stream);
     m_gradientsMoved |= buffer == Buffer::Gradients;
-    m_stream.synchronize();
+    finish();
 }
 
 template <typename Own, typename Others>
@@ -148,7 +148,7 @@ void CudaEngine::downloadParameters(std::int64_t from, std::span<float> host) {
             rounded.resize(host.size());
             cuda::copyToHost(&rounded[at(begin)], weight(begin), static_cast<std::size_t>(to - begin) * sizeof(Bf16), m_stream);
         });
-    m_stream.synchronize();
+    finish();
     byShard(
         from, end, [](std::int64_t, std::int64_t) {},
         [&](std::int64_t begin, std::int64_t to) {
@@ -172,7 +172,7 @@ void CudaEngine::uploadParameters(std::int64_t from, std::span<const float> host
             cuda::copyToDevice(m_weights.as<Bf16>() + begin, &rounded[at(begin)], static_cast<std::size_t>(to - begin) * sizeof(Bf16),
                                m_stream);
         });
-    m_stream.synchronize();
+    finish();
     m_parametersMoved = true;
 }
 
@@ -187,7 +187,7 @@ std::vector<TensorView> CudaEngine::lastForward() const {
         std::int32_t count = 0;
         cuda::countNonFinite(m_count, values, size, m_stream);
         cuda::copyToHost(&count, m_count, sizeof count, m_stream);
-        m_stream.synchronize();
+        finish();
         tensors.push_back({std::move(name), count == 0 ? std::span<const float>() : std::span(&kNaN, 1)});
     };
     const auto prefixOf = [](std::int64_t layer) { return "layers." + std::to_string(layer) + "."; };
@@ -215,7 +215,7 @@ std::vector<TensorView> CudaEngine::lastForward() const {
     if (m_last->ends && m_lastHadHead) {
         add("norm", m_normed, M * m_C);
         cuda::copyToHost(m_hostNats.data(), m_nats, m_hostNats.bytes(), m_stream);
-        m_stream.synchronize();
+        finish();
         tensors.push_back({"loss", m_hostNats.as<const float>()});
     }
     return tensors;

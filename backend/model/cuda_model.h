@@ -17,6 +17,8 @@ struct CudaOptions {
     std::string attention = {}; // a kind of kernels::cuda::attentionKinds(); empty: the fastest by measurement
     bool graphs = true;         // record the micro-batch once and launch it as a whole, where nothing in it must ask the host
     comm::DeviceCommunicator* tensor = nullptr;                                 // where parallel.tensor > 1; outlives the engine
+    comm::DeviceCommunicator* peers = nullptr; // of ranks whose messages the model's stream may wait for: the host waits for the
+                                               // stream through it, so that a dead one is noticed; tensor ranks' own comes first
     int dataRanks = 1, dataRank = 0; // that share the optimizer's state; whose shard of it is here
     std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
 };

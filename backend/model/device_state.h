@@ -29,6 +29,11 @@ public:
     [[nodiscard]] virtual std::int64_t shardSize() const = 0;
     /// Where the own shard begins (CudaOptions::dataRank).
     [[nodiscard]] virtual std::int64_t shardFrom() const = 0;
+    /// Whether Model::trainMicroBatch and backwardPart leave their Σ nats on the device and return 0 at once, so that the host can run
+    /// ahead; else they return it, and wait for it. At first: no.
+    virtual void keepNats(bool keeps) = 0;
+    /// What was kept since the last call, micro-batch after micro-batch. Synchronizes.
+    [[nodiscard]] virtual double takeNats() = 0;
     /// Once, before the own shard's moments are used: zeroed.
     virtual void makeMoments() = 0;
     virtual void clearGradients() = 0;

@@ -98,13 +98,15 @@ public:
     virtual void initialise(std::uint64_t seed) = 0;
 
     /// Forward and backward over one micro-batch. Adds `gradScale` × ∂(Σ over B·T of nats)/∂θ to the gradients.
-    /// Returns Σ nats. inputs, targets: (b, T) with 1 ≤ b ≤ B, whole sequences.
+    /// Returns Σ nats, 0 where a device keeps them (DeviceState::keepNats). inputs, targets: (b, T) with 1 ≤ b ≤ B, whole sequences;
+    /// free again afterwards.
     virtual double trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                                    float gradScale) = 0;
     /// Forward alone. nats: the loss of each token, (b, T) like inputs and targets; gradients stay as they are.
     virtual void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) = 0;
     [[nodiscard]] virtual std::size_t activationBytes() const = 0;
-    /// Called in each trainMicroBatch between forward and backward, on the caller's thread.
+    /// Called in each trainMicroBatch between forward and backward, on the caller's thread; on a device between what is given to
+    /// its stream for the one and for the other.
     virtual void onBackward(std::function<void()> /*turn*/) {}
     /// False: this engine tells nothing; weights must all be there before a forward, and gradients are complete after a backward.
     virtual bool onWeights(WeightTurns /*turns*/) { return false; }
@@ -123,7 +125,7 @@ public:
     /// Before backwardPart: the gradient of the chunk's output (the last part makes its own); after it: of its input.
     [[nodiscard]] virtual std::span<float> boundaryGradient() = 0;
     virtual void forwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets) = 0;
-    /// Adds to the gradients. The last part returns Σ nats, the others 0.
+    /// Adds to the gradients. The last part returns Σ nats as trainMicroBatch does, the others 0.
     virtual double backwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                                 float gradScale) = 0;
     /// The last part, after its forward.

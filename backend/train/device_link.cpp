@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/device_link.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <vector>
 
 #include "model/device_state.h"
+#include "train/device_clock.h"
 #include "train/stage_link.h"
 
 namespace telehelm::train {
@@ -42,8 +44,8 @@ std::unique_ptr<DeviceWay> makeWay(comm::Communicator& stages, int sender, int r
 
 class DeviceLink final : public StageLink {
 public:
-    DeviceLink(model::DeviceState& state, DeviceLinks& links, std::int64_t boundary, std::size_t buffers)
-        : m_state(state), m_links(links), m_bytes(static_cast<std::size_t>(boundary) * sizeof(Bf16)), m_outgoing(buffers * m_bytes) {}
+    DeviceLink(model::DeviceState& state, DeviceLinks& links, DeviceClock& clock, std::int64_t boundary, std::size_t buffers)
+        : m_state(state), m_links(links), m_clock(clock), m_bytes(static_cast<std::size_t>(boundary) * sizeof(Bf16)), m_outgoing(buffers * m_bytes) {}
 
     void receiveInput(const parallel::Action& action, int slot, int) override {
         receive(*m_links.inputs, m_state.partInputData(action.chunk, slot));
@@ -56,10 +58,11 @@ public:
         keepGradient(buffer);
         return post(*m_links.outputGradients, ring(buffer));
     }
+    /// The device waits, not the host.
     void settle(int ticket) override {
-        Sent& sent = m_sent[static_cast<std::size_t>(ticket)];
-        sent.way->ranks->wait(sent.gone);
-        sent.way = nullptr;
+        const cuda::Event*& gone = m_sent[static_cast<std::size_t>(ticket)];
+        m_clock.hold(Meter::CommPipeline, *gone);
+        gone = nullptr;
     }
 
     void passOutput(int fromChunk, int fromSlot, int toChunk, int toSlot) override {
@@ -71,42 +74,39 @@ public:
     [[nodiscard]] std::size_t bytes() const override { return m_outgoing.bytes(); }
 
 private:
-    struct Sent {
-        DeviceWay* way = nullptr; // null: free
-        cuda::Event gone;
-    };
     [[nodiscard]] Bf16* ring(std::size_t buffer) const { return m_outgoing.as<Bf16>() + buffer * (m_bytes / sizeof(Bf16)); }
     void copy(Bf16* to, const Bf16* from) { cuda::copyOnDevice(to, from, m_bytes, m_state.stream()); }
 
-    /// The host waits until it is there: that is where a dead neighbour is noticed and the bubble measured.
+    /// The host goes on; a dead neighbour is noticed where it next waits for the model's stream (CudaOptions::peers). From the
+    /// moment that the device has nothing else to do until the message is there, is the bubble.
     void receive(DeviceWay& way, Bf16* into) {
-        m_ready.record(m_state.stream()); // the device is done with what is overwritten
-        m_ready.holdUp(way.stream);
+        follow(way); // what is overwritten may still be read
         way.ranks->recv(into, m_bytes, DeviceWay::kSender, way.stream);
-        way.ranks->wait(way.stream);
+        m_clock.hold(Meter::Bubble, m_clock.mark(way.stream));
     }
     int post(DeviceWay& way, const Bf16* data) {
+        follow(way);
+        way.ranks->send(data, m_bytes, DeviceWay::kReceiver, way.stream);
+        const auto place = static_cast<std::size_t>(std::ranges::find(m_sent, nullptr) - m_sent.begin());
+        if (place == m_sent.size()) {
+            m_sent.push_back(nullptr);
+        }
+        m_sent[place] = &m_clock.mark(way.stream);
+        return static_cast<int>(place);
+    }
+    /// The way goes on when the model's stream has done what it was given.
+    void follow(DeviceWay& way) {
         m_ready.record(m_state.stream());
         m_ready.holdUp(way.stream);
-        std::size_t place = 0;
-        while (place < m_sent.size() && m_sent[place].way != nullptr) {
-            ++place;
-        }
-        if (place == m_sent.size()) {
-            m_sent.emplace_back();
-        }
-        way.ranks->send(data, m_bytes, DeviceWay::kReceiver, way.stream);
-        m_sent[place].way = &way;
-        m_sent[place].gone.record(way.stream);
-        return static_cast<int>(place);
     }
 
     model::DeviceState& m_state;
     DeviceLinks& m_links;
+    DeviceClock& m_clock;
     const std::size_t m_bytes; // of a boundary
     const cuda::DeviceBuffer m_outgoing;
     cuda::Event m_ready;
-    std::vector<Sent> m_sent; // by ticket
+    std::vector<const cuda::Event*> m_sent; // by ticket: when it is gone; null: free
 };
 
 } // namespace
@@ -126,11 +126,11 @@ DeviceLinks makeDeviceLinks(comm::Communicator& stages, bool isRing, const MakeD
     return links;
 }
 
-std::unique_ptr<StageLink> makeDeviceLink(model::Model& model, DeviceLinks& links, std::int64_t boundary, std::size_t buffers) {
+std::unique_ptr<StageLink> makeDeviceLink(model::Model& model, DeviceLinks& links, DeviceClock& clock, std::int64_t boundary, std::size_t buffers) {
     if (model.device() == nullptr) {
         throw std::logic_error("pipeline: the model is on no device");
     }
-    return std::make_unique<DeviceLink>(*model.device(), links, boundary, buffers);
+    return std::make_unique<DeviceLink>(*model.device(), links, clock, boundary, buffers);
 }
 
 } // namespace telehelm::train

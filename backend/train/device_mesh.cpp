@@ -31,6 +31,18 @@ std::unique_ptr<comm::DeviceCommunicator> axisOf(comm::Communicator& host, const
     return comm::watchedCommunicator(std::move(*nccl), listener);
 }
 
+/// Of ranks that the model's stream may wait for beside the tensor ranks.
+comm::DeviceCommunicator* peersOf(const DeviceAxes& axes) {
+    if (axes.pipeline != nullptr) {
+        for (const auto* way : {&axes.pipeline->inputs, &axes.pipeline->outputs}) {
+            if (*way != nullptr) {
+                return (*way)->ranks.get();
+            }
+        }
+    }
+    return axes.data;
+}
+
 } // namespace
 
 DevicePlace devicePlace(comm::Communicator& world, const std::string& host, std::span<const kernels::CudaDevice> devices) {
@@ -111,7 +123,7 @@ std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const p
     }
     return model::makeCudaModel(
         config.model, config.microSequences(), placement,
-        {.device = place.index, .attention = attention, .tensor = axes.tensor, .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .onNote = onNote});
+        {.device = place.index, .attention = attention, .tensor = axes.tensor, .peers = peersOf(axes), .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .onNote = onNote});
 }
 
 } // namespace telehelm::train

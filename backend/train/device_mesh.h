@@ -29,6 +29,7 @@ public:
     DeviceMesh() = default;
     /// `isRing`: the last stage's chunks go on at the first stage. `listeners` hear of NCCL's calls; they outlive it. What is staged goes through `mesh`'s communicators, which may be watched.
     DeviceMesh(const parallel::Mesh& mesh, const DevicePlace& place, bool isRing, const parallel::Mesh::Listeners& listeners);
+    /// Constant after construction. Borrowed.
     [[nodiscard]] DeviceAxes axes() { return {m_tensor.get(), m_data.get(), &m_pipeline}; }
 
     /// Nothing waits for other ranks any more; of no use afterwards.

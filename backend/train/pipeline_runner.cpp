@@ -61,7 +61,8 @@ model::Placement PipelineRunner::placement(const config::RunConfig& config, cons
     return placement;
 }
 
-PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links)
+PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links,
+                               DeviceClock* clock)
     : m_model(model), m_stages(mesh.pipeline()), m_stage(mesh.own().pipeline), m_count(config.parallel.pipeline),
       m_chunks(config.parallel.chunks), m_microBatches(config.microBatches()),
       m_microTokens(static_cast<std::size_t>(config.microSequences() * config.model.contextLength)) {
@@ -73,12 +74,12 @@ PipelineRunner::PipelineRunner(const config::RunConfig& config, model::Model& mo
     }
     m_forwards.resize(m_slots.size(), kNoTicket);
     if (m_count * m_chunks > 1) {
-        planBuffers(config, links);
+        planBuffers(config, links, clock);
     }
 }
 
 /// As many as the checker proves to be enough, and the plan counts.
-void PipelineRunner::planBuffers(const config::RunConfig& config, DeviceLinks* links) {
+void PipelineRunner::planBuffers(const config::RunConfig& config, DeviceLinks* links, DeviceClock* clock) {
     const int microBatches = static_cast<int>(m_microBatches);
     const auto lists = parallel::scheduleKind(config.parallel.schedule).and_then([&](auto kind) {
         return parallel::makeSchedules(kind, m_count, microBatches, m_chunks);
@@ -90,13 +91,13 @@ void PipelineRunner::planBuffers(const config::RunConfig& config, DeviceLinks* l
     m_backwards.resize(static_cast<std::size_t>((*buffers)[static_cast<std::size_t>(m_stage)]), kNoTicket);
     const std::int64_t boundary = m_model.boundarySize(config.microSequences());
     if (m_model.device() != nullptr) {
-        if (links == nullptr) {
-            throw std::logic_error("pipeline: a model on a device needs its ways to other stages");
+        if (links == nullptr || clock == nullptr) {
+            throw std::logic_error("pipeline: a model on a device needs its ways to other stages and a clock");
         }
         if (const auto order = parallel::checkOrder(*lists, m_chunks); !order) {
             throw std::invalid_argument(order.error().text());
         }
-        m_link = makeDeviceLink(m_model, *links, boundary, m_backwards.size());
+        m_link = makeDeviceLink(m_model, *links, *clock, boundary, m_backwards.size());
     } else {
         m_link = makeHostLink(m_model, m_stages, boundary, m_backwards.size());
     }

@@ -18,14 +18,15 @@ namespace telehelm::train {
 /// Trainer thread only; collective over the tensor and the pipeline axis. No allocation inside a step.
 class PipelineRunner {
 public:
-    /// `links`: of a model on a device. Throws std::invalid_argument where the config has no schedule.
-    PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links = nullptr);
+    /// `links`, `clock`: of a model on a device. Throws std::invalid_argument where the config has no schedule.
+    PipelineRunner(const config::RunConfig& config, model::Model& model, const parallel::Mesh& mesh, DeviceLinks* links = nullptr,
+                   DeviceClock* clock = nullptr);
 
     /// How the model of this rank is to be made.
     [[nodiscard]] static model::Placement placement(const config::RunConfig& config, const parallel::Mesh& mesh);
 
     /// Forward and backward of all micro-batches of a step, (micro-batch, sequence, T) each. Adds to the gradients. Returns Σ nats
-    /// on ranks of the last stage, 0 on the others. `onTurn`: hears before each action; `isLast`: it ends with the step's
+    /// on ranks of the last stage, 0 on the others and where a device keeps them (DeviceState::keepNats). `onTurn`: hears before each action; `isLast`: it ends with the step's
     /// last backward of its chunk.
     double run(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale,
                const std::function<void(const parallel::Action&, bool isLast)>& onTurn);
@@ -41,7 +42,7 @@ private:
         int slot;
         bool isLast = false; // the last backward of its chunk
     };
-    void planBuffers(const config::RunConfig& config, DeviceLinks* links);
+    void planBuffers(const config::RunConfig& config, DeviceLinks* links, DeviceClock* clock);
     static std::vector<Turn> turnsOf(const config::RunConfig& config, int stage, std::vector<int>& slots);
     [[nodiscard]] std::size_t place(int chunk, std::int64_t microBatch) const {
         return static_cast<std::size_t>(chunk * m_microBatches + microBatch);

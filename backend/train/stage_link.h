@@ -12,10 +12,12 @@
 
 namespace telehelm::train {
 
+class DeviceClock;
 struct DeviceLinks;
 
 /// Trainer thread only. A post never waits for its receiver; its ticket is settled once, before what it sends is overwritten.
-/// Outgoing gradients leave from a ring of buffers. No allocation inside a step after the first.
+/// Outgoing gradients leave from a ring of buffers. No allocation inside a step after the first. On a device "there", "settled" and
+/// "overwritten" are in the order of the model's stream: no call waits on the host, but where what is sent is staged through it.
 class StageLink {
 public:
     virtual ~StageLink() = default;
@@ -42,7 +44,7 @@ public:
 [[nodiscard]] std::unique_ptr<StageLink> makeHostLink(model::Model& model, comm::Communicator& stages, std::int64_t boundary,
                                                       std::size_t buffers);
 /// `links` may be without ends where there is only one stage. Throws std::logic_error for a model that is on no device.
-[[nodiscard]] std::unique_ptr<StageLink> makeDeviceLink(model::Model& model, DeviceLinks& links, std::int64_t boundary,
-                                                        std::size_t buffers);
+[[nodiscard]] std::unique_ptr<StageLink> makeDeviceLink(model::Model& model, DeviceLinks& links, DeviceClock& clock,
+                                                        std::int64_t boundary, std::size_t buffers);
 
 } // namespace telehelm::train

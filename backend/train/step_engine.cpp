@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -25,9 +24,11 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     : m_model(model), m_sampler(sampler), m_mesh(mesh), m_ranks(mesh.data()), m_layers(config.model.layers),
       m_lastChunk(config.parallel.chunks - 1), m_trainsWhole(config.parallel.pipeline * config.parallel.chunks == 1),
       m_sequences(config.batch.sequences), m_own(m_sequences / m_ranks.size()), m_contextLength(config.model.contextLength),
-      m_threads(threads), m_runner(config, model, mesh, axes.pipeline) {
+      m_threads(threads), m_clock(model.device() != nullptr ? std::optional<DeviceClock>(std::in_place, model.device()->stream()) : std::nullopt),
+      m_runner(config, model, mesh, axes.pipeline, m_clock ? &*m_clock : nullptr) {
     const bool sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
     if (model.device() != nullptr) {
+        model.device()->keepNats(true);
         m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0);
     } else {
         m_buckets = std::make_unique<Buckets>(model, mesh, config.parallel.bucketBytes, sumsNorms);
@@ -45,6 +46,9 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
 StepEngine::~StepEngine() {
     m_model.onWeights({});
     m_model.onBackward({});
+    if (m_device != nullptr) {
+        m_model.device()->keepNats(false);
+    }
 }
 
 /// One data rank has nothing to do beside its work.
@@ -62,6 +66,9 @@ void StepEngine::listen() {
 
 void StepEngine::setWatch(StepWatch* watch) {
     m_watch = watch;
+    if (m_watch != nullptr && m_device != nullptr) {
+        m_watch->leaveToDevice();
+    }
     m_model.onBackward([this] { enter(Phase::Backward); });
 }
 
@@ -116,10 +123,14 @@ void StepEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const 
         settle();
     }
     m_runner.evaluate(inputs, targets, nats);
+    if (m_clock) {
+        m_clock->forget();
+    }
 }
 
 /// `reduces`: gradients go to their owners as they become complete.
 double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
+    enter(Phase::Data);
     if (m_device != nullptr) {
         m_device->clearGradients();
     } else {
@@ -127,7 +138,6 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     }
     const auto gradScale = static_cast<float>(1.0 / static_cast<double>(m_sequences * m_contextLength));
     const std::int64_t first = m_own * m_ranks.rank();
-    enter(Phase::Data);
     for (std::int64_t b = 0; b < m_own; ++b) {
         m_sampler.fill(step, first + b, std::span(m_inputs).subspan(at(b * m_contextLength), at(m_contextLength)),
                        std::span(m_targets).subspan(at(b * m_contextLength), at(m_contextLength)));
@@ -222,26 +232,40 @@ double StepEngine::reducedSquares() {
 }
 
 StepOutcome StepEngine::run(std::int64_t step, const optim::Rates& rates, double clip) {
-    const auto began = std::chrono::steady_clock::now();
     if (m_buckets != nullptr) {
         m_buckets->beginStep();
     }
-    const double nats = forwardAndBackward(step, true);
+    double nats = forwardAndBackward(step, true);
     StepOutcome outcome;
-    outcome.computeMs = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
 
     enter(Phase::Reduce);
-    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, reducedSquares()}; // each counted once
+    const double squares = reducedSquares();
+    if (m_device != nullptr) { // the one place in a step where the host waits for its device
+        nats = m_model.device()->takeNats();
+        account();
+    }
+    std::array<double, 2> sums = {m_mesh.own().tensor == 0 ? nats : 0.0, squares}; // each counted once
     m_mesh.world().allReduce(std::span(sums), comm::Reduce::Sum);
     outcome.loss = sums[0] / static_cast<double>(m_sequences * m_contextLength);
     outcome.gradNorm = std::sqrt(sums[1]);
     if (!std::isfinite(outcome.loss) || !std::isfinite(outcome.gradNorm)) {
         outcome.skipped = true;
         findOrigin(step, outcome);
-        return outcome;
+    } else {
+        update(rates, optim::clipFactor(outcome.gradNorm, clip));
     }
-    update(rates, optim::clipFactor(outcome.gradNorm, clip));
+    if (m_clock) {
+        m_clock->leave();
+    }
     return outcome;
+}
+
+/// A device's times up to here.
+void StepEngine::account() {
+    const StepTimes times = m_clock->take();
+    if (m_watch != nullptr) {
+        m_watch->account(times);
+    }
 }
 
 /// Each bucket goes out as soon as its block is up to date; the embedding, which the next forward needs first, is the first.
@@ -267,9 +291,13 @@ void StepEngine::findOrigin(std::int64_t step, StepOutcome& outcome) {
     m_finder = &finder;
     StepWatch* const watch = std::exchange(m_watch, nullptr);
     m_model.onBackward({}); // in the midst of a micro-batch the team's threads still write
-    const double nats = forwardAndBackward(step, false);
+    double nats = forwardAndBackward(step, false);
     m_finder = nullptr;
     finder.look();
+    if (m_device != nullptr) {
+        nats = m_model.device()->takeNats();
+        m_clock->forget();
+    }
     setWatch(watch);
     Provenance origin = finder.origin(m_mesh, nats);
     outcome.blame = std::move(origin.text);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "optim/adamw.h"
 #include "parallel/mesh.h"
 #include "train/buckets.h"
+#include "train/device_clock.h"
 #include "train/device_optimizer.h"
 #include "train/pipeline_runner.h"
 #include "train/step_watch.h"
@@ -32,7 +34,6 @@ struct StepOutcome {
     bool skipped = false; // loss or norm not finite: no parameter was changed
     std::string blame;    // skipped: rank, stage, micro-batch, layer and tensor where it began
     std::map<std::string, std::string> blameFacts;
-    double computeMs = 0; // forward and backward of this rank
 };
 
 /// A stretch of what one rank owns of the optimizer's state: elements [from, to) of the flat parameter buffer, padding included.
@@ -100,6 +101,9 @@ public:
 
 private:
     void enter(Phase phase) {
+        if (m_clock) {
+            m_clock->enter(phase);
+        }
         if (m_watch != nullptr) {
             m_watch->enter(phase);
         }
@@ -115,6 +119,7 @@ private:
     void update(const optim::Rates& rates, double factor);
     void findOrigin(std::int64_t step, StepOutcome& outcome);
     double reducedSquares();
+    void account();
     [[nodiscard]] double ownSquares(std::size_t bucket) const;
 
     // constant after construction
@@ -129,6 +134,7 @@ private:
     int m_threads;
     bool m_tellsWeights = false; // the model says when it needs them and when their gradients are complete
     // trainer thread only
+    std::optional<DeviceClock> m_clock; // where the model is on a device
     PipelineRunner m_runner;
     std::unique_ptr<Buckets> m_buckets;
     std::vector<optim::AdamW> m_optimizers;    // by bucket

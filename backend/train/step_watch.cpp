@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/step_watch.h"
 
+#include <algorithm>
+#include <functional>
+#include <span>
+
 namespace telehelm::train {
 
 namespace {
@@ -10,7 +14,17 @@ ipc::RankPhase onPage(Phase phase) {
     return static_cast<ipc::RankPhase>(static_cast<std::size_t>(phase) + 1); // the page knows the start, too
 }
 
+void addTo(std::span<double> sums, std::span<const double> values) {
+    std::ranges::transform(sums, values, sums.begin(), std::plus<>());
+}
+
 } // namespace
+
+void StepTimes::add(const StepTimes& more) {
+    addTo(phases, more.phases);
+    addTo(inside, more.inside);
+    addTo(meters, more.meters);
+}
 
 const char* name(Phase phase) {
     return ipc::name(onPage(phase));
@@ -25,14 +39,14 @@ void StepWatch::note(ipc::RankPhase phase) {
 void StepWatch::begin(std::int64_t step) {
     m_step = step;
     m_isOpen = false;
-    m_ms.fill(0);
-    m_inside.fill(0);
-    m_meters.fill(0);
+    if (!m_isOnDevice) {
+        m_running = {};
+    }
 }
 
 void StepWatch::close() {
-    if (m_isOpen) {
-        m_ms[static_cast<std::size_t>(m_phase)] += std::chrono::duration<double, std::milli>(Clock::now() - m_entered).count();
+    if (m_isOpen && !m_isOnDevice) {
+        m_running.phases[static_cast<std::size_t>(m_phase)] += std::chrono::duration<double, std::milli>(Clock::now() - m_entered).count();
     }
     m_isOpen = false;
 }
@@ -50,9 +64,14 @@ void StepWatch::enter(Phase phase) {
 
 void StepWatch::add(Meter meter, double ms) {
     if (m_isOpen) {
-        m_meters[static_cast<std::size_t>(meter)] += ms;
-        m_inside[static_cast<std::size_t>(m_phase)] += ms;
+        m_running.meters[static_cast<std::size_t>(meter)] += ms;
+        m_running.inside[static_cast<std::size_t>(m_phase)] += ms;
     }
+}
+
+void StepWatch::account(const StepTimes& measured) {
+    m_running.add(measured);
+    m_told = std::exchange(m_running, {});
 }
 
 void StepWatch::calls(parallel::Axis axis) {
@@ -81,10 +100,10 @@ void AxisListener::begins(comm::Call) {
 
 void AxisListener::ended(comm::Call call, double ms) {
     m_watch.called();
-    if (m_axis == parallel::Axis::Tensor && call == comm::Call::Stream) {
-        return; // most of it is the device's own work: tensor ranks meet in the midst of their kernels
+    if (call == comm::Call::Stream || (m_axis == parallel::Axis::Pipeline && m_watch.isOnDevice())) {
+        return; // much of it is the device's own work; its clock knows what it was held up for (device_clock.h)
     }
-    const bool waits = m_axis == parallel::Axis::Pipeline && (call == comm::Call::Receive || call == comm::Call::Stream);
+    const bool waits = m_axis == parallel::Axis::Pipeline && call == comm::Call::Receive;
     m_watch.add(waits                               ? Meter::Bubble
                 : m_axis == parallel::Axis::Tensor  ? Meter::CommTensor
                 : m_axis == parallel::Axis::Data    ? Meter::CommData

@@ -24,6 +24,13 @@ inline constexpr std::size_t kPhases = 7;
 enum class Meter : std::uint8_t { CommTensor, CommData, CommPipeline, Bubble };
 inline constexpr std::size_t kMeters = 4;
 
+/// Milliseconds in each phase, on each meter, and on all meters inside of each phase.
+struct StepTimes {
+    std::array<double, kPhases> phases{}, inside{};
+    std::array<double, kMeters> meters{};
+    void add(const StepTimes& more);
+};
+
 /// Trainer thread only.
 class StepWatch {
 public:
@@ -40,19 +47,25 @@ public:
     void end();
     /// Part of the phase that is running; outside a step nothing counts.
     void add(Meter meter, double ms);
+    /// Where the host runs ahead of a device its own clock says nothing about phases: they come by account(), before the first step.
+    void leaveToDevice() { m_isOnDevice = true; }
+    [[nodiscard]] bool isOnDevice() const { return m_isOnDevice; }
+    /// What a device measured and what was added here, both since the last call, are what is told from here on.
+    void account(const StepTimes& measured);
     /// Before a call on that axis.
     void calls(parallel::Axis axis);
     void called();
-    /// Milliseconds in each phase since begin().
-    [[nodiscard]] double ms(Phase phase) const { return m_ms[static_cast<std::size_t>(phase)]; }
-    [[nodiscard]] double ms(Meter meter) const { return m_meters[static_cast<std::size_t>(meter)]; }
+    /// Milliseconds in each phase since begin(); on a device from one account() to the next, which is one step later for what comes behind it.
+    [[nodiscard]] double ms(Phase phase) const { return told().phases[static_cast<std::size_t>(phase)]; }
+    [[nodiscard]] double ms(Meter meter) const { return told().meters[static_cast<std::size_t>(meter)]; }
     /// What all meters counted inside a phase.
-    [[nodiscard]] double inside(Phase phase) const { return m_inside[static_cast<std::size_t>(phase)]; }
+    [[nodiscard]] double inside(Phase phase) const { return told().inside[static_cast<std::size_t>(phase)]; }
     /// A phase without what the meters counted in it.
     [[nodiscard]] double alone(Phase phase) const { return ms(phase) - inside(phase); }
 
 private:
     using Clock = std::chrono::steady_clock;
+    [[nodiscard]] const StepTimes& told() const { return m_isOnDevice ? m_told : m_running; }
     void close();
     void note(ipc::RankPhase phase);
 
@@ -63,11 +76,11 @@ private:
     bool m_isOpen = false;
     Phase m_phase = Phase::Data;
     Clock::time_point m_entered;
-    std::array<double, kPhases> m_ms{}, m_inside{};
-    std::array<double, kMeters> m_meters{};
+    bool m_isOnDevice = false;
+    StepTimes m_running, m_told; // the latter of a device
 };
 
-/// Tells a watch of the calls on one axis.
+/// Tells a watch of the calls on one axis. What the host waits for a device counts nowhere: a device's times are its own.
 class AxisListener final : public comm::CallListener {
 public:
     AxisListener(StepWatch& watch, parallel::Axis axis) : m_watch(watch), m_axis(axis) {}

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <mutex>
+#include <numeric>
 #include <set>
 
 #include <QTemporaryDir>
@@ -65,16 +66,22 @@ public:
     void exchange(std::span<const comm::DeviceSend> sends, std::span<const comm::DeviceRecv> recvs, const Stream& stream) override {
         m_staged->exchange(sends, recvs, stream);
     }
-    void wait(const kernels::cuda::Event& mark) override { m_staged->wait(mark); }
+    void wait(const kernels::cuda::Event& mark) override {
+        tell();
+        m_staged->wait(mark);
+    }
     void abort() override { ++g_aborted; }
     void wait(const Stream& stream) override {
-        if (t_onWait) {
-            t_onWait(axis());
-        }
+        tell();
         m_staged->wait(stream);
     }
 
 private:
+    void tell() const {
+        if (t_onWait) {
+            t_onWait(axis());
+        }
+    }
     const std::unique_ptr<comm::Communicator> m_host;
     const std::unique_ptr<comm::DeviceCommunicator> m_staged;
 };
@@ -149,6 +156,7 @@ class TestCudaMesh : public QObject {
 private slots:
     void initTestCase() { makeTinyCorpus(path("corpus")); }
     void init() { g_hasNccl = true; }
+    void cleanup() { kernels::cuda::host::orderStreams(kernels::cuda::host::Order::Late); }
     void whoWaitsIsOnThePage_data();
     void whoWaitsIsOnThePage();
     void dataRanksTrainAsOne();
@@ -159,6 +167,9 @@ private slots:
     void driftOfAReplicaIsFound();
     void pipelinesTrainAsOne_data();
     void pipelinesTrainAsOne();
+    void streamsMayRunInAnyOrder_data();
+    void streamsMayRunInAnyOrder();
+    void timesAreTheDevices();
     void deviceAllocatesWhatThePlanCounts_data();
     void deviceAllocatesWhatThePlanCounts();
     void ranksShareADeviceByItsId();
@@ -372,6 +383,57 @@ void TestCudaMesh::pipelinesTrainAsOne() {
         const auto staged = run(cut, "-staged");
         QCOMPARE(std::get<0>(staged), losses);
         QVERIFY(std::get<2>(staged) == parts);
+    }
+}
+
+void TestCudaMesh::streamsMayRunInAnyOrder_data() {
+    QTest::addColumn<QList<int>>("mesh");
+    QTest::newRow("two stages, two chunks") << QList<int>{1, 2, 1, 2};
+    QTest::newRow("two stages of two data ranks") << QList<int>{1, 2, 2, 1};
+}
+
+/// What an event orders comes in its order whatever runs first, and what none orders shows in one of them.
+void TestCudaMesh::streamsMayRunInAnyOrder() {
+    QFETCH(QList<int>, mesh);
+    using kernels::cuda::host::Order;
+    config::RunConfig config = this->config({.tensor = mesh[0], .pipeline = mesh[1], .data = mesh[2], .chunks = mesh[3]});
+    config.model.layers = 4;
+    config.model.hiddenSize = 64;
+    config.model.attentionHeads = 1;
+    config.model.ffnHiddenSize = 32;
+    config.batch.sequences = 4 * mesh[2];
+    std::vector<Training> trainings;
+    std::vector<std::vector<double>> losses;
+    for (const Order order : {Order::Late, Order::Early, Order::Shuffled}) {
+        kernels::cuda::host::orderStreams(order);
+        RecordingLink link;
+        trainings.push_back(trainOn(config, path(std::string("order-") + QTest::currentDataTag() + std::to_string(static_cast<int>(order))), link));
+        losses.push_back(link.values("train/loss"));
+    }
+    QCOMPARE(losses[0].size(), std::size_t{2});
+    QCOMPARE(losses[1], losses[0]);
+    QCOMPARE(losses[2], losses[0]);
+    QVERIFY(trainings[1].ofAllRanks == trainings[0].ofAllRanks);
+    QVERIFY(trainings[2].ofAllRanks == trainings[0].ofAllRanks);
+}
+
+/// The host hands work over long before it is done; phases are what the device was busy with.
+void TestCudaMesh::timesAreTheDevices() {
+    config::RunConfig config = this->config({.pipeline = 2});
+    config.telemetry.rankEverySteps = 1;
+    config.steps = 3;
+    RecordingLink link;
+    trainOn(config, path("times"), link);
+    for (const std::string rank : {"rank/0/", "rank/1/"}) {
+        const auto mean = [&](const char* series) {
+            const auto values = link.values(rank + series);
+            return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+        };
+        const double forward = mean("forward_ms"), backward = mean("backward_ms"), step = mean("step_ms");
+        QVERIFY2(forward > step / 20 && backward > step / 20, qPrintable(QString("%1 and %2 of %3 ms").arg(forward).arg(backward).arg(step)));
+        QVERIFY2(forward + backward <= step, qPrintable(QString("%1 and %2 of %3 ms").arg(forward).arg(backward).arg(step)));
+        const auto bubbles = link.values(rank + "bubble_ms");
+        QVERIFY(std::ranges::all_of(bubbles, [](double ms) { return ms > 0; }));
     }
 }
 
