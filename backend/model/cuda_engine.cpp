@@ -85,7 +85,7 @@ CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch
         m_records = m_records && m_tensor->isRecordable();
     }
     m_peers = m_tensor != nullptr ? m_tensor : options.peers;
-    findWeights();
+    findWeights(options.bucketBytes);
     chooseAttention(options);
     planActivations();
     const std::size_t half = static_cast<std::size_t>(m_T * (m_C / m_H) / 2);
@@ -96,9 +96,9 @@ CudaEngine::CudaEngine(const config::ModelConfig& shape, std::int64_t microBatch
     m_stream.synchronize();
 }
 
-void CudaEngine::findWeights() {
+void CudaEngine::findWeights(std::int64_t bucketBytes) {
     m_layout = parameterLayout(m_shape, m_parallel);
-    planShard();
+    planShard(bucketBytes);
     std::size_t next = 0; // in the order of parameterLayout
     const auto offset = [&] { return m_layout[next++].offset; };
     if (m_parallel.hasEmbedding)
@@ -117,15 +117,12 @@ void CudaEngine::findWeights() {
     }
 }
 
-void CudaEngine::planShard() {
-    constexpr std::int64_t kGrain = 64;
+void CudaEngine::planShard(std::int64_t bucketBytes) {
     if (m_dataRank < 0 || m_dataRank >= m_dataRanks)
         throw std::invalid_argument("model: data rank " + std::to_string(m_dataRank) + " is not among " + std::to_string(m_dataRanks));
     m_parameterCount = paddedSize(m_layout);
-    const std::int64_t share = (m_parameterCount + m_dataRanks - 1) / m_dataRanks;
-    m_shardSize = (share + kGrain - 1) / kGrain * kGrain;
-    m_shardFrom = m_shardSize * m_dataRank;
-    const auto own = static_cast<std::size_t>(m_shardSize), all = own * static_cast<std::size_t>(m_dataRanks);
+    m_buckets = parallel::deviceBuckets(m_parameterCount, bucketBytes, m_dataRanks);
+    const auto all = static_cast<std::size_t>(m_buckets.back().to), own = all / static_cast<std::size_t>(m_dataRanks);
     m_weights = cuda::DeviceBuffer(all * sizeof(Bf16));
     m_gradients = cuda::DeviceBuffer(all * sizeof(float));
     m_master = cuda::DeviceBuffer(own * sizeof(float));
@@ -347,17 +344,68 @@ double CudaEngine::takeNats() {
 
 double CudaEngine::trainMicroBatch(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, float gradScale) {
     const Part& own = whole("trains");
-    const std::int64_t sequences = takeTokens(inputs, targets), N = sequences * m_T;
+    const std::int64_t sequences = takeTokens(inputs, targets);
     m_last = &own;
     m_lastHadHead = m_gradientsMoved = true;
-    play(Turn::ForwardWithLoss, own, sequences, gradScale, [&] {
-        forward(own, sequences);
-        trainHead(own, N, gradScale);
-    });
+    playForward(own, sequences);
+    playLoss(own, sequences, gradScale);
     if (m_onBackward)
         m_onBackward();
-    play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
+    playBackward(own, sequences);
     return loss();
+}
+
+/// The weights of one of its pieces, elements [first, second).
+std::pair<std::int64_t, std::int64_t> CudaEngine::weightsOf(const Part& part, int piece) const {
+    const auto layer = static_cast<std::size_t>(piece - 1);
+    if (piece == 0)
+        return {m_embedding, m_embedding + m_ownV * m_C};
+    if (layer == part.layers.size())
+        return {m_norm, m_head + m_ownV * m_C};
+    const LayerOffsets& at = m_offsets[part.firstLayer + layer];
+    return {at.attentionNorm, at.down + m_ownF * m_C};
+}
+
+void CudaEngine::need(const Part& part, int piece) {
+    const auto [from, to] = weightsOf(part, piece);
+    m_turns.needed(from, to);
+}
+
+void CudaEngine::playForward(const Part& part, std::int64_t sequences) {
+    const int first = part.begins ? 0 : 1, last = static_cast<int>(part.layers.size());
+    if (!m_turns.needed) {
+        play(Turn::Forward, part, kWhole, sequences, 0, [&] {
+            for (int piece = first; piece <= last; ++piece)
+                forwardPiece(part, piece, sequences);
+        });
+        return;
+    }
+    for (int piece = first; piece <= last; ++piece) {
+        need(part, piece);
+        play(Turn::Forward, part, piece, sequences, 0, [&] { forwardPiece(part, piece, sequences); });
+    }
+}
+
+void CudaEngine::playLoss(const Part& part, std::int64_t sequences, float gradScale) {
+    if (m_turns.needed)
+        need(part, static_cast<int>(part.layers.size()) + 1);
+    play(Turn::Loss, part, kWhole, sequences, gradScale, [&] { trainHead(part, sequences * m_T, gradScale); });
+}
+
+void CudaEngine::playBackward(const Part& part, std::int64_t sequences) {
+    const int first = static_cast<int>(part.layers.size()) + (part.ends ? 1 : 0), last = part.begins ? 0 : 1;
+    if (!m_turns.done) {
+        play(Turn::Backward, part, kWhole, sequences, 0, [&] {
+            for (int piece = first; piece >= last; --piece)
+                backwardPiece(part, piece, sequences);
+        });
+        return;
+    }
+    for (int piece = first; piece >= last; --piece) {
+        play(Turn::Backward, part, piece, sequences, 0, [&] { backwardPiece(part, piece, sequences); });
+        const auto [from, to] = weightsOf(part, piece);
+        m_turns.done(from, to);
+    }
 }
 
 void CudaEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
@@ -371,19 +419,19 @@ void CudaEngine::forwardPart(int chunk, int slot, std::span<const std::int32_t> 
     const std::int64_t sequences = takeTokens(inputs, targets);
     m_last = &own;
     m_lastHadHead = false;
-    play(Turn::Forward, own, sequences, 0, [&] { forward(own, sequences); });
+    playForward(own, sequences);
 }
 
 double CudaEngine::backwardPart(int chunk, int slot, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
                                 float gradScale) {
     const Part& own = part(chunk, slot);
-    const std::int64_t sequences = takeTokens(inputs, targets), N = sequences * m_T;
+    const std::int64_t sequences = takeTokens(inputs, targets);
     m_last = &own;
     m_lastHadHead = own.ends;
     m_gradientsMoved = true;
     if (own.ends)
-        play(Turn::Loss, own, sequences, gradScale, [&] { trainHead(own, N, gradScale); });
-    play(Turn::Backward, own, sequences, 0, [&] { backward(own, sequences); });
+        playLoss(own, sequences, gradScale);
+    playBackward(own, sequences);
     return own.ends ? loss() : 0;
 }
 
@@ -393,7 +441,7 @@ void CudaEngine::evaluatePart(int slot, std::span<const std::int32_t> inputs, st
         throw std::out_of_range("model: evaluate needs one place for each token's loss");
     const std::int64_t sequences = takeTokens(inputs, targets), N = sequences * m_T;
     const Part& last = part(static_cast<int>(m_parts.size()) - 1, slot);
-    play(Turn::EvaluateLoss, last, sequences, 0, [&] { evaluateHead(last, N); });
+    play(Turn::EvaluateLoss, last, kWhole, sequences, 0, [&] { evaluateHead(last, N); });
     cuda::copyToHost(m_hostNats.data(), m_nats, nats.size_bytes(), m_stream);
     finish();
     std::ranges::copy(m_hostNats.as<float>().first(nats.size()), nats.begin());

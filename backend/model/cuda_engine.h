@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The transformer on a device, hand-written like the CPU's (transformer.h) and with its letters: all work is in one stream's
 // order, so what threads and barriers are there is nothing here. The micro-batch's forward and backward are recorded as graphs at
-// their second call. Private to the engine's sources.
+// their second call: as a whole, or in pieces while somebody listens to onWeights(). Private to the engine's sources.
 #pragma once
 
 #include <array>
 #include <map>
 #include <memory>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "comm/device_communicator.h"
@@ -36,6 +37,10 @@ public:
     void evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) override;
     std::size_t activationBytes() const override { return m_arena.bytes() + kernels::cuda::Gemm::kWorkspaceBytes; }
     void onBackward(std::function<void()> turn) override { m_onBackward = std::move(turn); }
+    bool onWeights(WeightTurns turns) override {
+        m_turns = std::move(turns);
+        return true;
+    }
     std::vector<TensorView> lastForward() const override;
     std::int64_t boundarySize(std::int64_t sequences) const override { return sequences * m_T / m_rowParts * m_C; }
     std::span<float> partInput(int chunk, int slot) override;
@@ -48,14 +53,16 @@ public:
                       std::span<float> nats) override;
 
     // DeviceState
-    std::int64_t shardSize() const override { return m_shardSize; }
-    std::int64_t shardFrom() const override { return m_shardFrom; }
+    std::span<const parallel::DeviceBucket> buckets() const override { return m_buckets; }
+    std::int64_t ownFrom(std::size_t bucket) const override { return m_buckets[bucket].from + m_buckets[bucket].block(m_dataRanks) * m_dataRank; }
+    std::int64_t ownTo(std::size_t bucket) const override { return ownFrom(bucket) + m_buckets[bucket].block(m_dataRanks); }
     void keepNats(bool keeps) override { m_keepsNats = keeps; }
     double takeNats() override;
     void makeMoments() override;
     void clearGradients() override;
     double gradientSquares(std::int64_t from, std::int64_t to) override;
-    void adamw(std::span<const Update> updates) override;
+    double countedSquares(std::span<const Counted> stretches) override;
+    void adamw(std::span<const Update> updates, const std::function<void(std::size_t bucket)>& given) override;
     void download(Buffer buffer, std::int64_t from, std::span<float> host) override;
     void upload(Buffer buffer, std::int64_t from, std::span<const float> host) override;
     float* gradientData() override { return m_gradients.as<float>(); }
@@ -98,16 +105,22 @@ private:
         bool begins = false, ends = false; // with the embedding; with the head
     };
     /// What a graph was recorded for.
-    enum class Turn : std::uint8_t { Forward, ForwardWithLoss, Backward, Loss, EvaluateLoss };
-    using GraphKey = std::tuple<Turn, int /* chunk */, int /* slot */, std::int64_t /* sequences */, float /* gradScale */>;
+    enum class Turn : std::uint8_t { Forward, Backward, Loss, EvaluateLoss };
+    static constexpr int kWhole = -1; // of a part's pieces: 0 the embedding, 1 and on its layers, behind them the head
+    using GraphKey = std::tuple<Turn, int /* chunk */, int /* slot */, int /* piece */, std::int64_t /* sequences */, float /* gradScale */>;
     struct Recorded {
         bool ranOnce = false; // as it is: handles, modules and algorithms are there from then on
         kernels::cuda::Graph graph;
     };
+    /// Stretches of weights for a kernel, on the device, and what they were made from.
+    struct ChunkList {
+        std::vector<kernels::cuda::AdamWChunk> chunks;
+        kernels::cuda::DeviceBuffer onDevice;
+    };
 
     // cuda_engine.cpp
-    void findWeights();
-    void planShard();
+    void findWeights(std::int64_t bucketBytes);
+    void planShard(std::int64_t bucketBytes);
     void planActivations();
     void planKept(LayerActivations& layer);
     void planRecomputed(LayerActivations& layer);
@@ -117,7 +130,12 @@ private:
     Part& part(int chunk, int slot) { return m_parts[static_cast<std::size_t>(chunk)][static_cast<std::size_t>(slot)]; }
     Part& whole(const char* what);
     std::int64_t takeTokens(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets);
-    template <typename Work> void play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work);
+    template <typename Work> void play(Turn turn, const Part& part, int piece, std::int64_t sequences, float gradScale, Work&& work);
+    void playForward(const Part& part, std::int64_t sequences);
+    void playLoss(const Part& part, std::int64_t sequences, float gradScale);
+    void playBackward(const Part& part, std::int64_t sequences);
+    [[nodiscard]] std::pair<std::int64_t, std::int64_t> weightsOf(const Part& part, int piece) const;
+    void need(const Part& part, int piece);
     void finish() const;
     void wait(const kernels::cuda::Event& mark) const;
     double lossSum();
@@ -125,6 +143,8 @@ private:
     void foldNats();
 
     // cuda_engine_state.cpp
+    [[nodiscard]] std::size_t bucketOf(std::int64_t element) const { return static_cast<std::size_t>(element / m_buckets.front().to); }
+    void bring(ChunkList& list, std::vector<kernels::cuda::AdamWChunk> chunks);
     /// Calls own(from, to) for what is of the shard and others(from, to) for the rest of [from, to).
     template <typename Own, typename Others>
     void byShard(std::int64_t from, std::int64_t to, const Own& own, const Others& others) const;
@@ -133,7 +153,7 @@ private:
     void uploadParameters(std::int64_t from, std::span<const float> host);
 
     // cuda_engine_forward.cpp
-    void forward(const Part& part, std::int64_t sequences);
+    void forwardPiece(const Part& part, int piece, std::int64_t sequences);
     void recompute(const Part& part, std::size_t layer, std::int64_t sequences);
     void forwardLayer(const Part& part, std::size_t layer, std::int64_t sequences, bool toTheEnd);
     void project(Bf16* out, const Bf16* residual, const Bf16* x, std::int64_t weight, std::int64_t N, std::int64_t inputs);
@@ -145,7 +165,7 @@ private:
 
     // cuda_engine_backward.cpp
     void trainHead(const Part& part, std::int64_t N, float gradScale);
-    void backward(const Part& part, std::int64_t sequences);
+    void backwardPiece(const Part& part, int piece, std::int64_t sequences);
     void backwardLayer(const Part& part, std::size_t layer, std::int64_t sequences);
     const Bf16* backwardFfn(const LayerActivations& a, const LayerOffsets& at, std::int64_t N);
     void backwardAttention(const LayerActivations& a, const LayerOffsets& at, std::int64_t sequences);
@@ -172,8 +192,8 @@ private:
     std::int64_t m_rowParts; // tensor ranks under sequence parallelism, else 1
     float m_epsilon, m_inputMult, m_outputMult, m_attentionScale;
     std::vector<ParameterInfo> m_layout;
-    std::int64_t m_parameterCount = 0;             // padded
-    std::int64_t m_shardSize = 0, m_shardFrom = 0; // of the optimizer's state
+    std::int64_t m_parameterCount = 0; // padded
+    std::vector<parallel::DeviceBucket> m_buckets; // whose blocks are the data ranks' shards of the optimizer's state
     std::vector<LayerOffsets> m_offsets;
     std::int64_t m_embedding = 0, m_norm = 0, m_head = 0; // offsets
     std::int64_t m_headRows = 0;
@@ -183,14 +203,15 @@ private:
     comm::DeviceCommunicator* m_peers = nullptr;  // null: the stream waits for nobody
     kernels::cuda::Gemm m_gemm;
     std::unique_ptr<kernels::cuda::Attention> m_attention;
-    kernels::cuda::DeviceBuffer m_weights;                   // bf16, data ranks × shard: what the kernels read
-    kernels::cuda::DeviceBuffer m_gradients;                 // fp32, data ranks × shard
-    kernels::cuda::DeviceBuffer m_master, m_first, m_second; // fp32, shard: weights and their moments
-    kernels::cuda::DeviceBuffer m_chunks;                    // of AdamW
-    std::vector<kernels::cuda::AdamWChunk> m_chunkList;
+    kernels::cuda::DeviceBuffer m_weights;                   // bf16, all buckets: what the kernels read
+    kernels::cuda::DeviceBuffer m_gradients;                 // fp32, all buckets
+    kernels::cuda::DeviceBuffer m_master, m_first, m_second; // fp32, own blocks behind each other: weights and their moments
+    ChunkList m_updates, m_counted;                          // for AdamW and for the global norm
+    kernels::cuda::DeviceBuffer m_partialSquares;            // a double for each of m_counted
     DeviceArena m_arena;
     std::map<GraphKey, Recorded> m_graphs;
     std::function<void()> m_onBackward;
+    WeightTurns m_turns;
 
     std::vector<std::vector<Part>> m_parts;           // chunk, slot
     LayerActivations m_shared{};                      // what all layers share under recomputation
@@ -226,8 +247,8 @@ private:
 
 /// Records at the second call and launches from then on; the first call runs as it is.
 template <typename Work>
-void CudaEngine::play(Turn turn, const Part& part, std::int64_t sequences, float gradScale, Work&& work) {
-    Recorded& own = m_graphs[{turn, part.chunk, part.slot, sequences, gradScale}];
+void CudaEngine::play(Turn turn, const Part& part, int piece, std::int64_t sequences, float gradScale, Work&& work) {
+    Recorded& own = m_graphs[{turn, part.chunk, part.slot, piece, sequences, gradScale}];
     if (!m_records || !own.ranOnce) {
         own.ranOnce = true;
         work();

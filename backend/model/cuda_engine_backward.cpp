@@ -31,17 +31,19 @@ void CudaEngine::trainHead(const Part& part, std::int64_t N, float gradScale) {
     cuda::sum(m_sum, m_nats, N, m_sumScratch, m_stream);
 }
 
-void CudaEngine::backward(const Part& part, std::int64_t sequences) {
+/// The head's own gradient came with the loss.
+void CudaEngine::backwardPiece(const Part& part, int piece, std::int64_t sequences) {
     const std::int64_t N = sequences * m_T;
-    if (part.ends)
+    const auto layer = static_cast<std::size_t>(piece - 1);
+    if (piece == 0) {
+        cuda::embeddingBackward(gradient(m_embedding), gather(m_dX, m_allX, N), m_inputs, m_ownTokens, N, m_C, m_inputMult,
+                                m_stream);
+    } else if (layer == part.layers.size()) {
         normBackward(m_dX, m_norm, nullptr, part.output, m_r, N);
-    for (std::size_t layer = part.layers.size(); layer-- > 0;) {
+    } else {
         recompute(part, layer, sequences);
         backwardLayer(part, layer, sequences);
     }
-    if (part.begins)
-        cuda::embeddingBackward(gradient(m_embedding), gather(m_dX, m_allX, N), m_inputs, m_ownTokens, N, m_C, m_inputMult,
-                                m_stream);
 }
 
 /// What the layers share holds another layer's values.

@@ -23,16 +23,16 @@ void CudaEngine::sumRows(Bf16* all, Bf16* own, std::int64_t N) {
         m_tensor->allReduce(all, static_cast<std::size_t>(N * m_C), comm::DeviceType::Bf16, comm::Reduce::Sum, m_stream);
 }
 
-void CudaEngine::forward(const Part& part, std::int64_t sequences) {
+void CudaEngine::forwardPiece(const Part& part, int piece, std::int64_t sequences) {
     const std::int64_t N = sequences * m_T;
-    if (part.begins) {
+    if (piece == 0) {
         Bf16* const out = part.layers.front().input;
         Bf16* const all = m_rowParts == 1 ? out : m_all;
         cuda::embeddingForward(all, weight(m_embedding), m_inputs, m_ownTokens, N, m_C, m_inputMult, m_stream);
         sumRows(all, out, N);
+        return;
     }
-    for (std::size_t layer = 0; layer < part.layers.size(); ++layer)
-        forwardLayer(part, layer, sequences, true);
+    forwardLayer(part, static_cast<std::size_t>(piece - 1), sequences, true);
 }
 
 void CudaEngine::forwardLayer(const Part& part, std::size_t layer, std::int64_t sequences, bool toTheEnd) {

@@ -50,56 +50,89 @@ double CudaEngine::gradientSquares(std::int64_t from, std::int64_t to) {
     return lossSum();
 }
 
-/// The groups are few: weights of one kind share rate and decay.
-void CudaEngine::adamw(std::span<const Update> updates) {
-    cuda::AdamWGroups groups{};
-    std::size_t count = 0;
+double CudaEngine::countedSquares(std::span<const Counted> stretches) {
     std::vector<cuda::AdamWChunk> chunks;
-    const auto isSame = [](const kernels::AdamWStep<float>& a, const kernels::AdamWStep<float>& b) {
-        return a.rate == b.rate && a.decay == b.decay;
-    };
-    for (const Update& update : updates) {
-        if (update.from < m_shardFrom || update.to > m_shardFrom + m_shardSize || m_first.bytes() == 0)
-            throw std::out_of_range("model: an update outside of what has moments");
-        std::size_t group = 0;
-        while (group < count && !isSame(groups.steps[group], update.step))
-            ++group;
-        if (group == std::size(groups.steps))
-            throw std::logic_error("model: more kinds of weights than AdamW's launch takes");
-        if (group == count)
-            groups.steps[count++] = update.step;
-        for (std::int64_t at = update.from; at < update.to; at += cuda::kAdamWChunk)
-            chunks.push_back({at - m_shardFrom,
-                              static_cast<std::int32_t>(std::min<std::int64_t>(cuda::kAdamWChunk, update.to - at)),
-                              static_cast<std::int32_t>(group)});
-    }
+    for (const Counted& stretch : stretches)
+        for (std::int64_t at = stretch.from; at < stretch.to; at += cuda::kAdamWChunk)
+            chunks.push_back({at, static_cast<std::int32_t>(std::min<std::int64_t>(cuda::kAdamWChunk, stretch.to - at)), stretch.counts ? 0 : 1});
+    bring(m_counted, std::move(chunks));
+    const std::size_t count = m_counted.chunks.size();
+    if (m_partialSquares.bytes() < count * sizeof(double))
+        m_partialSquares = cuda::DeviceBuffer(count * sizeof(double));
+    cuda::sumOfSquares(m_sum, m_gradients.as<float>(), m_counted.onDevice.as<cuda::AdamWChunk>(), static_cast<std::int64_t>(count),
+                       m_partialSquares.as<double>(), m_stream);
+    return lossSum();
+}
+
+/// At the first step, and where the stretches are others: equal rates part.
+void CudaEngine::bring(ChunkList& list, std::vector<cuda::AdamWChunk> chunks) {
     const auto isEqual = [](const cuda::AdamWChunk& a, const cuda::AdamWChunk& b) {
         return a.from == b.from && a.size == b.size && a.group == b.group;
     };
-    if (!std::ranges::equal(chunks, m_chunkList, isEqual)) { // at the first step, and where equal rates part
-        finish();
-        m_chunkList = std::move(chunks);
-        if (m_chunks.bytes() < m_chunkList.size() * sizeof(cuda::AdamWChunk))
-            m_chunks = cuda::DeviceBuffer(m_chunkList.size() * sizeof(cuda::AdamWChunk));
-        cuda::copyToDevice(m_chunks.data(), m_chunkList.data(), m_chunkList.size() * sizeof(cuda::AdamWChunk), m_stream);
-        finish();
+    if (std::ranges::equal(chunks, list.chunks, isEqual))
+        return;
+    finish(); // the last list may still be read
+    list.chunks = std::move(chunks);
+    const std::size_t bytes = list.chunks.size() * sizeof(cuda::AdamWChunk);
+    if (list.onDevice.bytes() < bytes)
+        list.onDevice = cuda::DeviceBuffer(bytes);
+    cuda::copyToDevice(list.onDevice.data(), list.chunks.data(), bytes, m_stream);
+    finish();
+}
+
+/// The groups are few: weights of one kind share rate and decay.
+void CudaEngine::adamw(std::span<const Update> updates, const std::function<void(std::size_t bucket)>& given) {
+    cuda::AdamWGroups groups{};
+    std::size_t count = 0, last = 0;
+    std::vector<cuda::AdamWChunk> chunks;
+    std::vector<std::size_t> ends(m_buckets.size()); // of each bucket's chunks
+    const auto groupOf = [&](const kernels::AdamWStep<float>& step) {
+        const auto isSame = [&](const kernels::AdamWStep<float>& other) { return step.rate == other.rate && step.decay == other.decay; };
+        const auto group = static_cast<std::size_t>(std::find_if(groups.steps, groups.steps + count, isSame) - groups.steps);
+        if (group == std::size(groups.steps))
+            throw std::logic_error("model: more kinds of weights than AdamW's launch takes");
+        if (group == count)
+            groups.steps[count++] = step;
+        return static_cast<std::int32_t>(group);
+    };
+    for (const Update& update : updates) {
+        const std::size_t bucket = bucketOf(update.from);
+        if (bucket < last || bucket >= m_buckets.size() || update.from < ownFrom(bucket) || update.to > ownTo(bucket) || m_first.bytes() == 0)
+            throw std::out_of_range("model: an update outside of what has moments");
+        const std::int32_t group = groupOf(update.step);
+        for (std::int64_t at = update.from; at < update.to; at += cuda::kAdamWChunk)
+            chunks.push_back({at - ownFrom(bucket), static_cast<std::int32_t>(std::min<std::int64_t>(cuda::kAdamWChunk, update.to - at)), group});
+        for (; last < bucket; ++last)
+            ends[last + 1] = ends[last];
+        ends[bucket] = chunks.size();
     }
-    cuda::adamw(m_master.as<float>(), m_weights.as<Bf16>() + m_shardFrom, m_first.as<float>(), m_second.as<float>(),
-                m_gradients.as<float>() + m_shardFrom, m_chunks.as<cuda::AdamWChunk>(), std::ssize(m_chunkList), groups, m_stream);
+    std::fill(ends.begin() + static_cast<std::ptrdiff_t>(last), ends.end(), chunks.size());
+    bring(m_updates, std::move(chunks));
+    for (std::size_t bucket = 0; bucket < m_buckets.size(); ++bucket) {
+        const std::size_t begin = bucket > 0 ? ends[bucket - 1] : 0;
+        const std::int64_t from = ownFrom(bucket), inShard = m_buckets[bucket].from / m_dataRanks;
+        cuda::adamw(m_master.as<float>() + inShard, m_weights.as<Bf16>() + from, m_first.as<float>() + inShard,
+                    m_second.as<float>() + inShard, m_gradients.as<float>() + from, m_updates.onDevice.as<cuda::AdamWChunk>() + begin,
+                    static_cast<std::int64_t>(ends[bucket] - begin), groups, m_stream);
+        if (given)
+            given(bucket);
+    }
     m_parametersMoved = true;
 }
 
 /// Where an element lies that is here in fp32.
 float* CudaEngine::place(Buffer buffer, std::int64_t from) {
+    const std::size_t bucket = bucketOf(from);
+    const std::int64_t inShard = m_buckets[bucket].from / m_dataRanks + from - ownFrom(bucket);
     switch (buffer) {
     case Buffer::Parameters:
-        return m_master.as<float>() + from - m_shardFrom;
+        return m_master.as<float>() + inShard;
     case Buffer::Gradients:
         return m_gradients.as<float>() + from;
     case Buffer::FirstMoment:
-        return m_first.as<float>() + from - m_shardFrom;
+        return m_first.as<float>() + inShard;
     case Buffer::SecondMoment:
-        return m_second.as<float>() + from - m_shardFrom;
+        return m_second.as<float>() + inShard;
     }
     return nullptr;
 }
@@ -125,13 +158,16 @@ void CudaEngine::upload(Buffer buffer, std::int64_t from, std::span<const float>
 
 template <typename Own, typename Others>
 void CudaEngine::byShard(std::int64_t from, std::int64_t to, const Own& own, const Others& others) const {
-    const std::int64_t begin = std::clamp(m_shardFrom, from, to), end = std::clamp(m_shardFrom + m_shardSize, from, to);
-    if (from < begin)
-        others(from, begin);
-    if (begin < end)
-        own(begin, end);
-    if (end < to)
-        others(end, to);
+    for (std::size_t bucket = bucketOf(from); bucket < m_buckets.size() && m_buckets[bucket].from < to; ++bucket) {
+        const std::int64_t first = std::max(from, m_buckets[bucket].from), last = std::min(to, m_buckets[bucket].to);
+        const std::int64_t begin = std::clamp(ownFrom(bucket), first, last), end = std::clamp(ownTo(bucket), first, last);
+        if (first < begin)
+            others(first, begin);
+        if (begin < end)
+            own(begin, end);
+        if (end < last)
+            others(end, last);
+    }
 }
 
 void CudaEngine::downloadParameters(std::int64_t from, std::span<float> host) {

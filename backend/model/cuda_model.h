@@ -19,7 +19,8 @@ struct CudaOptions {
     comm::DeviceCommunicator* tensor = nullptr;                                 // where parallel.tensor > 1; outlives the engine
     comm::DeviceCommunicator* peers = nullptr; // of ranks whose messages the model's stream may wait for: the host waits for the
                                                // stream through it, so that a dead one is noticed; tensor ranks' own comes first
-    int dataRanks = 1, dataRank = 0; // that share the optimizer's state; whose shard of it is here
+    int dataRanks = 1, dataRank = 0; // that share the optimizer's state; whose blocks of it are here
+    std::int64_t bucketBytes = std::int64_t{1} << 28; // of fp32 that data ranks exchange at once (parallel/device_shards.h)
     std::function<void(const std::string&)> onNote = [](const std::string&) {}; // a line for the log
 };
 

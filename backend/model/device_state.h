@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flat buffers of a model that lives on a device: bf16 weights and fp32 gradients of all its elements, and of one data rank's
-// shard fp32 master weights and Adam's moments. The optimizer works on them there; checkpoints and resharding go through download
+// blocks fp32 master weights and Adam's moments. The optimizer works on them there; checkpoints and resharding go through download
 // and upload.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
+#include "parallel/device_shards.h"
 #include "telehelm/kernels/adamw.h"
 #include "telehelm/kernels/cuda/bf16.h"
 #include "telehelm/kernels/cuda/runtime.h"
@@ -22,13 +24,17 @@ public:
         std::int64_t from = 0, to = 0;
         kernels::AdamWStep<float> step;
     };
+    struct Counted {
+        std::int64_t from = 0, to = 0;
+        bool counts = true;
+    };
     virtual ~DeviceState() = default;
 
-    /// Elements of each data rank's shard; rank r has [r, r + 1) times that. Weights and gradients have room for all of them
-    /// (CudaOptions::dataRanks), zeros behind the model's last weight.
-    [[nodiscard]] virtual std::int64_t shardSize() const = 0;
-    /// Where the own shard begins (CudaOptions::dataRank).
-    [[nodiscard]] virtual std::int64_t shardFrom() const = 0;
+    /// The flat buffers from end to end, cut for the data ranks (CudaOptions::dataRanks, bucketBytes); zeros behind the last weight.
+    [[nodiscard]] virtual std::span<const parallel::DeviceBucket> buckets() const = 0;
+    /// The own block of a bucket, elements [from, to) (CudaOptions::dataRank); all of them together are the own shard.
+    [[nodiscard]] virtual std::int64_t ownFrom(std::size_t bucket) const = 0;
+    [[nodiscard]] virtual std::int64_t ownTo(std::size_t bucket) const = 0;
     /// Whether Model::trainMicroBatch and backwardPart leave their Σ nats on the device and return 0 at once, so that the host can run
     /// ahead; else they return it, and wait for it. At first: no.
     virtual void keepNats(bool keeps) = 0;
@@ -39,15 +45,20 @@ public:
     virtual void clearGradients() = 0;
     /// Σ g² in double of elements [from, to), in an order that depends on the range only. Synchronizes.
     [[nodiscard]] virtual double gradientSquares(std::int64_t from, std::int64_t to) = 0;
-    /// AdamW on master weights of the own shard; the bf16 weights that the kernels read follow.
-    virtual void adamw(std::span<const Update> updates) = 0;
+    /// The same over many stretches at once, in an order that depends on them only; where one that does not count holds what is not
+    /// finite, NaN. One wait for all. A device's lists are made anew where the stretches are others than in the last call.
+    [[nodiscard]] virtual double countedSquares(std::span<const Counted> stretches) = 0;
+    /// AdamW on master weights of the own shard, bucket by bucket; the bf16 weights that the kernels read follow. Updates ascend, and
+    /// each lies within one block. `given` hears of each bucket when the stream was given all of its updates.
+    virtual void adamw(std::span<const Update> updates, const std::function<void(std::size_t bucket)>& given = {}) = 0;
 
     /// Between a buffer's elements from `from` on and the host. Both synchronize; after uploading parameters the kernels read
-    /// them. Parameters are the master weights in the own shard and what the kernels read elsewhere; moments are the own shard's.
+    /// them. Parameters are the master weights in the own shard and what the kernels read elsewhere; of moments a stretch must lie
+    /// within one block of the own shard.
     virtual void download(Buffer buffer, std::int64_t from, std::span<float> host) = 0;
     virtual void upload(Buffer buffer, std::int64_t from, std::span<const float> host) = 0;
 
-    /// Device memory, for communicators that take it: shardSize() times data ranks.
+    /// Device memory, for communicators that take it: all buckets.
     [[nodiscard]] virtual float* gradientData() = 0;
     [[nodiscard]] virtual kernels::cuda::Bf16* weightData() = 0;
     /// After weights were written through weightData().

@@ -72,7 +72,9 @@ template <typename Real> struct BasicTensorView {
 using TensorView = BasicTensorView<float>;
 
 /// Where weights are needed and gradients are complete, in elements [from, to) of the flat buffers, so that communication can go
-/// on beside the work. Both come on the caller's thread, ascending in a forward and descending in a backward.
+/// on beside the work. Both come on the caller's thread, ascending in a forward and descending in a backward. On a device both speak
+/// of its stream: what it is given afterwards finds the weights there, what it was given before completes the gradients; it plays a
+/// forward in pieces only while `needed` is told, a backward only while `done` is: else as one graph.
 struct WeightTurns {
     std::function<void(std::int64_t from, std::int64_t to)> needed; // before a forward reads them: returns when they are there
     std::function<void(std::int64_t from, std::int64_t to)> done;   // this backward adds nothing more to their gradients

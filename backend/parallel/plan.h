@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run on paper: what a config costs in memory, messages and time, per rank, before anything is allocated. Pure arithmetic;
 // any thread. Letters as in model.h: C hidden, F ffn, V vocabulary, T sequence; t tensor ranks, D data ranks, m micro-batches,
-// N = tokens of one micro-batch. What libraries keep for themselves is not counted (CUDA's context, NCCL's buffers), nor that
-// buffers are padded to cache lines, nor AdamW's list on a device (a thousandth of a byte for each weight of the shard); all else
-// is what the engine and its checkpoint writer allocate, byte for byte.
+// N = tokens of one micro-batch. What libraries keep for themselves is not counted (CUDA's context, NCCL's buffers, cuDNN's workspace
+// where its attention asks for more than ours), nor that buffers are padded to cache lines, nor a device's lists of stretches for
+// AdamW and the norm (three thousandths of a byte for each weight of the shard); all else is what the engine and its checkpoint writer allocate, byte for byte.
 #pragma once
 
 #include <array>

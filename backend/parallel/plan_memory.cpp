@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "parallel/device_shards.h"
+
 namespace telehelm::parallel {
 namespace {
 
@@ -16,7 +18,6 @@ constexpr std::int64_t kDeviceLogitsAtOnce = std::int64_t{1} << 28, kDeviceRowGr
 constexpr std::int64_t kNormBlocks = 256;               // partial sums of a norm's gradient
 constexpr std::int64_t kGemmWorkspace = 64 << 20;       // bytes; cuBLASLt's
 constexpr std::int64_t kSums = 2 * 256 + 1024 * 8;      // bytes; of the loss and the global norm
-constexpr std::int64_t kShardGrain = 64;                // elements
 
 /// Elements of one micro-batch on one rank.
 struct Widths {
@@ -151,7 +152,7 @@ std::int64_t keptBytes(const config::RunConfig& config, std::span<const LayerRan
 std::int64_t shardElements(const config::RunConfig& config, std::int64_t parameters) {
     const std::int64_t ranks = config.parallel.data;
     if (config.device == "cuda") { // all ranks' shards are alike, and weights and gradients have room for all of them
-        return upTo((upTo(parameters, kShardGrain) + ranks - 1) / ranks, kShardGrain);
+        return deviceRoom(parameters, static_cast<int>(ranks)) / ranks;
     }
     return (parameters + ranks - 1) / ranks;
 }

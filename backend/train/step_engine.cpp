@@ -29,7 +29,7 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
     const bool sumsNorms = config.parallel.sequence && config.parallel.tensor > 1;
     if (model.device() != nullptr) {
         model.device()->keepNats(true);
-        m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0);
+        m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0, *m_clock);
     } else {
         m_buckets = std::make_unique<Buckets>(model, mesh, config.parallel.bucketBytes, sumsNorms);
     }
@@ -53,7 +53,11 @@ StepEngine::~StepEngine() {
 
 /// One data rank has nothing to do beside its work.
 void StepEngine::listen() {
-    if (m_ranks.size() == 1 || m_device != nullptr) {
+    if (m_ranks.size() == 1) {
+        return;
+    }
+    if (m_device != nullptr) { // at each turn
+        m_tellsWeights = true;
         return;
     }
     m_tellsWeights = m_model.onWeights({.needed = [this](std::int64_t from, std::int64_t to) { m_buckets->need(from, to); },
@@ -62,6 +66,18 @@ void StepEngine::listen() {
                                                 m_buckets->done(from, to);
                                             }
                                         }});
+}
+
+/// It plays in pieces only where somebody wants to hear of them.
+void StepEngine::listenToDevice() {
+    model::WeightTurns turns;
+    if (!m_device->isSettled()) {
+        turns.needed = [this](std::int64_t from, std::int64_t to) { m_device->need(from, to); };
+    }
+    if (m_completes) {
+        turns.done = [this](std::int64_t from, std::int64_t to) { m_device->done(from, to); };
+    }
+    m_model.onWeights(std::move(turns));
 }
 
 void StepEngine::setWatch(StepWatch* watch) {
@@ -74,7 +90,7 @@ void StepEngine::setWatch(StepWatch* watch) {
 
 std::vector<Shard> StepEngine::shards() {
     if (m_device != nullptr) {
-        return {m_device->shard()};
+        return m_device->shards();
     }
     std::vector<Shard> shards;
     for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
@@ -109,7 +125,7 @@ EngineMemory StepEngine::memory() {
 
 void StepEngine::gatherParameters() {
     if (m_device != nullptr) {
-        m_device->takeShard();
+        m_device->takeShards();
         return;
     }
     for (std::size_t bucket = 0; bucket < m_buckets->count(); ++bucket) {
@@ -119,7 +135,7 @@ void StepEngine::gatherParameters() {
 }
 
 void StepEngine::evaluate(std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets, std::span<float> nats) {
-    if (!m_tellsWeights) {
+    if (!m_tellsWeights || m_device != nullptr) {
         settle();
     }
     m_runner.evaluate(inputs, targets, nats);
@@ -148,6 +164,9 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
     const double nats = m_runner.run(m_inputs, m_targets, gradScale, [this, reduces](const parallel::Action& action, bool isLast) {
         m_completes = reduces && isLast;
         progress();
+        if (m_device != nullptr && m_tellsWeights) {
+            listenToDevice();
+        }
         if (m_finder != nullptr) {
             m_finder->turn(action.microBatch);
         }
@@ -157,6 +176,9 @@ double StepEngine::forwardAndBackward(std::int64_t step, bool reduces) {
         enter(action.kind == parallel::ActionKind::Forward ? Phase::Forward : Phase::Backward);
     });
     m_completes = false;
+    if (m_device != nullptr) {
+        m_model.onWeights({});
+    }
     return nats;
 }
 

@@ -63,10 +63,12 @@ public:
 
     /// Afterwards parameters are still on their way to this rank; who reads them but through evaluate() or run() calls settle().
     StepOutcome run(std::int64_t step, const optim::Rates& rates, double clip);
-    /// Returns when all parameters are there.
+    /// Returns when all parameters are there; on a device they are so for what its stream is given afterwards.
     void settle() {
         if (m_buckets != nullptr) {
             m_buckets->settle();
+        } else {
+            m_device->settle();
         }
     }
 
@@ -115,6 +117,7 @@ private:
     }
     [[nodiscard]] std::uint64_t hashOf(const model::ParameterInfo& weight);
     void listen();
+    void listenToDevice();
     double forwardAndBackward(std::int64_t step, bool reduces);
     void update(const optim::Rates& rates, double factor);
     void findOrigin(std::int64_t step, StepOutcome& outcome);

@@ -91,6 +91,18 @@ __global__ void finalSumKernel(double* out, const double* partial, int count) {
         *out = sum;
 }
 
+// One block a chunk: what finalSumKernel adds up. Σ x² of a chunk that does not count: 0, or NaN.
+__global__ void chunkSquaresKernel(double* partial, const float* x, const AdamWChunk* chunks) {
+    __shared__ double parts[kWarp];
+    const AdamWChunk chunk = chunks[blockIdx.x];
+    double sum = 0;
+    for (std::int64_t i = threadIdx.x; i < chunk.size; i += kThreads)
+        sum += term<true>(x[chunk.from + i]);
+    sum = blockSum(sum, parts);
+    if (threadIdx.x == 0)
+        partial[blockIdx.x] = chunk.group == 0 ? sum : 0 * sum;
+}
+
 template <bool kSquare>
 void sumOf(const char* name, double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream) {
     const std::int64_t fours = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 ? size / 4 : 0;
@@ -132,6 +144,12 @@ void sumOfSquares(double* out, const float* x, std::int64_t size, double* scratc
 
 void sum(double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream) {
     sumOf<false>("sum", out, x, size, scratch, stream);
+}
+
+void sumOfSquares(double* out, const float* x, const AdamWChunk* chunks, std::int64_t count, double* scratch, const Stream& stream) {
+    if (count > 0)
+        launch("chunkSquares", chunkSquaresKernel, dim3(static_cast<unsigned>(count)), kThreads, 0, stream, scratch, x, chunks);
+    launch("finalSum", finalSumKernel, dim3(1), kThreads, 0, stream, out, scratch, static_cast<int>(count));
 }
 
 void countNonFinite(std::int32_t* out, const Bf16* x, std::int64_t size, const Stream& stream) {

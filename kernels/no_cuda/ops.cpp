@@ -77,6 +77,9 @@ void sumOfSquares(double*, const float*, I, double*, const Stream&) {
 void sum(double*, const float*, I, double*, const Stream&) {
     absent();
 }
+void sumOfSquares(double*, const float*, const AdamWChunk*, I, double*, const Stream&) {
+    absent();
+}
 void countNonFinite(Token*, const Bf16*, I, const Stream&) {
     absent();
 }

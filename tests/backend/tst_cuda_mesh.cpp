@@ -16,6 +16,7 @@
 #include "model/cuda_model.h"
 #include "parallel/plan.h"
 #include "telehelm/ipc/rank_page.h"
+#include "telehelm/ipc/types.h"
 #include "telehelm/kernels/cuda/attention.h"
 #include "telehelm/kernels/cuda/gemm.h"
 #include "train/checkpoint_loader.h"
@@ -160,6 +161,7 @@ private slots:
     void whoWaitsIsOnThePage_data();
     void whoWaitsIsOnThePage();
     void dataRanksTrainAsOne();
+    void bucketsGiveTheSameBits();
     void dataRanksResumeBitForBit();
     void checkpointsKeepTheirBits();
     void nanIsTracedToItsOrigin_data();
@@ -243,8 +245,47 @@ void TestCudaMesh::dataRanksTrainAsOne() {
                  qPrintable(QString("%1 %2").arg(losses[0][step]).arg(losses[1][step])));
 }
 
+/// Whatever is exchanged at once, and beside what: many buckets that begin and end within weights, reduced in the midst of the last
+/// backward and gathered in the midst of the next forward, against one that has nothing beside it, in any order of the streams.
+void TestCudaMesh::bucketsGiveTheSameBits() {
+    using kernels::cuda::host::Order;
+    config::RunConfig config = this->config({.data = 2});
+    config.model.hiddenSize = 64;
+    config.model.attentionHeads = 1;
+    config.model.ffnHiddenSize = 32;
+    config.batch.sequences = 4;
+    config.batch.microSequences = 1;
+    config.optimizer.clipGrad = 0; // else the norm's order of summing would show
+    std::vector<Training> trainings;
+    std::vector<std::vector<double>> norms;
+    for (const auto& [bytes, order] : {std::pair{std::int64_t{1} << 28, Order::Late}, {20'000, Order::Late}, {20'000, Order::Early}, {20'000, Order::Shuffled}}) {
+        config.parallel.bucketBytes = bytes;
+        kernels::cuda::host::orderStreams(order);
+        RecordingLink link;
+        trainings.push_back(trainOn(config, path("buckets-" + std::to_string(trainings.size())), link));
+        norms.push_back(link.values(ipc::series::kGradNorm));
+    }
+    QCOMPARE(norms[0].size(), std::size_t{2});
+    QCOMPARE(norms[2], norms[1]);
+    QCOMPARE(norms[3], norms[1]);
+    for (std::size_t step = 0; step < 2; ++step)
+        QVERIFY2(std::abs(norms[1][step] - norms[0][step]) < 1e-6 * norms[0][step], qPrintable(QString("%1 %2").arg(norms[1][step]).arg(norms[0][step])));
+    // A rank has its own blocks in fp32 and the other's in bf16: what is alike whoever owns it.
+    const auto rounded = [](const Training& training, std::size_t rank) {
+        std::vector<kernels::cuda::Bf16> values;
+        std::ranges::transform(training.ofAllRanks[rank], std::back_inserter(values), kernels::cuda::toBf16);
+        return values;
+    };
+    for (const Training& training : trainings)
+        for (const std::size_t rank : {0U, 1U})
+            QVERIFY(rounded(training, rank) == rounded(trainings[0], 0));
+    QVERIFY(trainings[2].ofAllRanks == trainings[1].ofAllRanks);
+    QVERIFY(trainings[3].ofAllRanks == trainings[1].ofAllRanks);
+}
+
 void TestCudaMesh::dataRanksResumeBitForBit() {
-    const config::RunConfig config = this->config({.data = 2});
+    config::RunConfig config = this->config({.data = 2});
+    config.parallel.bucketBytes = 100'000; // several shards of a checkpoint on each rank
     RecordingLink link;
     const Training straight = trainOn(config, path("straight"), link);
     trainOn(config, path("halves"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
@@ -469,7 +510,8 @@ void TestCudaMesh::deviceAllocatesWhatThePlanCounts() {
                                                 {.attention = kernels::cuda::attentionKinds().front(),
                                                  .tensor = devices.axes().tensor,
                                                  .dataRanks = own.data().size(),
-                                                 .dataRank = own.data().rank()});
+                                                 .dataRank = own.data().rank(),
+                                                 .bucketBytes = config.parallel.deviceBucketBytes()});
         const auto sampler = patternSampler();
         train::StepEngine engine(config, *model, *sampler, own, 1, devices.axes());
         const std::size_t allocated = kernels::cuda::host::allocated() - before;

@@ -342,7 +342,9 @@ void TestCudaModel::dataRanks() {
     const auto whole = makeCudaModel(shape, 1, {}, options());
     fillParameters(*whole, m_random);
     const std::vector<float> start = copyOf(whole->parameters());
-    train::DeviceOptimizer alone(*whole, {}, optimizer, false, true);
+    train::DeviceClock clock(whole->device()->stream());
+    train::DeviceOptimizer alone(*whole, {}, optimizer, false, true, clock);
+    alone.clearGradients();
     for (std::size_t rank = 0; rank < 2; ++rank)
         whole->trainMicroBatch(inputs[rank], targets[rank], 0.5F);
     alone.reduceGradients();
@@ -363,20 +365,22 @@ void TestCudaModel::dataRanks() {
         const auto model = makeCudaModel(shape, 1, {}, with);
         std::ranges::copy(start, model->parameters().begin());
         model->takeParameters();
-        train::DeviceOptimizer own(*model, {.data = data.get()}, optimizer, false, true);
-        model->device()->clearGradients();
+        train::DeviceClock ownClock(model->device()->stream());
+        train::DeviceOptimizer own(*model, {.data = data.get()}, optimizer, false, true, ownClock);
+        own.clearGradients();
         model->trainMicroBatch(inputs[at], targets[at], 0.5F);
         own.reduceGradients();
         squares[at] = own.ownSquares();
         own.update(1, rates, 0.7F);
+        own.settle();
         parameters[at] = copyOf(model->parameters());
-        static_cast<void>(own.shard());
+        static_cast<void>(own.shards());
         const std::vector<float> nothing(parameters[at].size(), 0.0F);
         model->device()->upload(DeviceState::Buffer::Parameters, 0, nothing);
-        own.takeShard();
+        own.takeShards();
         again[at] = copyOf(model->parameters());
         if (index == 0)
-            shard = model->device()->shardSize();
+            shard = model->device()->ownTo(0) - model->device()->ownFrom(0); // one bucket
         heldBytes[at] = model->device()->shardBytes();
     };
     std::thread other(rank, 1);
@@ -414,7 +418,8 @@ void TestCudaModel::normsOfOthersMustBeFinite() {
     QFETCH(float, value);
     const config::ModelConfig shape = smallShape();
     const auto model = makeCudaModel(shape, 1, {}, options());
-    train::DeviceOptimizer second(*model, {}, {}, false, false);
+    train::DeviceClock clock(model->device()->stream());
+    train::DeviceOptimizer second(*model, {}, {}, false, false, clock);
     const std::vector<float> ones(model->parameters().size(), 1.0F);
     model->device()->upload(DeviceState::Buffer::Gradients, 0, ones);
     std::int64_t counted = 0;

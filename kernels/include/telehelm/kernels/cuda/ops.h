@@ -94,6 +94,9 @@ inline constexpr std::int64_t kSumScratch = 1024;
 /// *out = Σ x² and Σ x in double, in two passes. `out` on the device.
 void sumOfSquares(double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream);
 void sum(double* out, const float* x, std::int64_t size, double* scratch, const Stream& stream);
+/// *out = Σ x² over the chunks of group 0, and NaN where a chunk of another group holds what is not finite. `chunks`: `count` of
+/// them, in elements of x; scratch: a double for each; both on the device.
+void sumOfSquares(double* out, const float* x, const AdamWChunk* chunks, std::int64_t count, double* scratch, const Stream& stream);
 /// *out = how many of x are not finite.
 void countNonFinite(std::int32_t* out, const Bf16* x, std::int64_t size, const Stream& stream);
 
