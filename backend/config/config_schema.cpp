@@ -73,7 +73,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"parallel", "schedule", at<&R::parallel, &ParallelConfig::schedule>, false, 0, 0, "1f1b|interleaved"},
     {"parallel", "chunks", at<&R::parallel, &ParallelConfig::chunks>, false, 1, 1024, ""},
     {"parallel", "recompute", at<&R::parallel, &ParallelConfig::recompute>, false, 0, 0, "none|selective|full"},
-    {"parallel", "bucket_bytes", at<&R::parallel, &ParallelConfig::bucketBytes>, false, 64, 1 << 28, ""},
+    {"parallel", "bucket_bytes", at<&R::parallel, &ParallelConfig::bucketBytes>, false, 0, 1 << 28, ""},
     {"parallel", "check_replicas_every", at<&R::parallel, &ParallelConfig::checkReplicasEvery>, false, 0, 1e12, ""},
     {"parallel", "layers", at<&R::parallel, &ParallelConfig::layers>, false, 1, 10'000, ""},
     {"validation", "every_steps", at<&R::validation, &ValidationConfig::everySteps>, false, 0, 1e12, ""},

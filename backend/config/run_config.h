@@ -91,11 +91,13 @@ struct ParallelConfig {
     std::string schedule = "1f1b";    // "1f1b" | "interleaved"
     std::int32_t chunks = 1;          // parts of the layers per pipeline stage; more than 1: interleaved
     std::string recompute = "none";   // "none" | "selective" | "full"
-    static constexpr std::int64_t kHostBucket = 1 << 20, kDeviceBucket = 64 << 20; // a device's call costs some 20 µs whatever its size
-    std::int64_t bucketBytes = kHostBucket; // of gradients and parameters that go over the data axis at once, in fp32
-    [[nodiscard]] std::int64_t deviceBucketBytes() const { return bucketBytes == kHostBucket ? kDeviceBucket : bucketBytes; }
+    std::int64_t bucketBytes = 0; // of gradients and parameters that go over the data axis at once, in fp32; 0: 1 MiB, on a device 64 MiB
     std::int64_t checkReplicasEvery = 100; // steps; compares norms over the tensor ranks bit for bit, stops the run where they differ; 0: never
     std::vector<std::int64_t> layers = {}; // of each part, in the model's order (pipeline × chunks of them); empty: balanced
+    /// What bucket_bytes comes to: a device's call costs some 20 µs whatever its size.
+    [[nodiscard]] std::int64_t bucketBytesOn(const std::string& device) const {
+        return bucketBytes > 0 ? bucketBytes : std::int64_t{device == "cuda" ? 64 : 1} << 20;
+    }
     /// As written, before anybody has checked it against kMostRanks.
     [[nodiscard]] std::int64_t product() const { return std::int64_t{tensor} * pipeline * data; }
     [[nodiscard]] std::int32_t ranks() const { return static_cast<std::int32_t>(product()); } // of a checked mesh

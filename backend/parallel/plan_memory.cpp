@@ -207,7 +207,7 @@ std::int64_t messageBytes(const config::RunConfig& config, std::int64_t paramete
     if (mesh.data > 1) {
         const std::int64_t shard = (parameters + mesh.data - 1) / mesh.data * elementBytes(config).gradient;
         const std::int64_t all = parameters * elementBytes(config).gradient;
-        bytes += shard + std::min(all, kBucketsInFlight * mesh.bucketBytes); // what others sent
+        bytes += shard + std::min(all, kBucketsInFlight * mesh.bucketBytesOn(config.device)); // what others sent
     }
     return bytes;
 }

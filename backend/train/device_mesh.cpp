@@ -123,7 +123,7 @@ std::unique_ptr<model::Model> makeModel(const config::RunConfig& config, const p
     }
     return model::makeCudaModel(
         config.model, config.microSequences(), placement,
-        {.device = place.index, .attention = attention, .tensor = axes.tensor, .peers = peersOf(axes), .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .bucketBytes = config.parallel.deviceBucketBytes(), .onNote = onNote});
+        {.device = place.index, .attention = attention, .tensor = axes.tensor, .peers = peersOf(axes), .dataRanks = mesh.data().size(), .dataRank = mesh.data().rank(), .bucketBytes = config.parallel.bucketBytesOn("cuda"), .onNote = onNote});
 }
 
 } // namespace telehelm::train

@@ -31,7 +31,7 @@ StepEngine::StepEngine(const config::RunConfig& config, model::Model& model, dat
         model.device()->keepNats(true);
         m_device = std::make_unique<DeviceOptimizer>(model, axes, config.optimizer, sumsNorms, mesh.own().tensor == 0, *m_clock);
     } else {
-        m_buckets = std::make_unique<Buckets>(model, mesh, config.parallel.bucketBytes, sumsNorms);
+        m_buckets = std::make_unique<Buckets>(model, mesh, config.parallel.bucketBytesOn("cpu"), sumsNorms);
     }
     for (std::size_t bucket = 0; m_device == nullptr && bucket < m_buckets->count(); ++bucket) {
         const Stretch own = m_buckets->own(bucket);

@@ -511,7 +511,7 @@ void TestCudaMesh::deviceAllocatesWhatThePlanCounts() {
                                                  .tensor = devices.axes().tensor,
                                                  .dataRanks = own.data().size(),
                                                  .dataRank = own.data().rank(),
-                                                 .bucketBytes = config.parallel.deviceBucketBytes()});
+                                                 .bucketBytes = config.parallel.bucketBytesOn("cuda")});
         const auto sampler = patternSampler();
         train::StepEngine engine(config, *model, *sampler, own, 1, devices.axes());
         const std::size_t allocated = kernels::cuda::host::allocated() - before;

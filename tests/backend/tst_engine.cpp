@@ -363,7 +363,7 @@ private slots:
             same("activations", memory.activations,
                  planned.activationBytes[static_cast<std::size_t>(plan->recompute)] + planned.workBytes);
             // Threads keep no copies of buckets; MPI does (norUnderMpi).
-            const std::int64_t copies = mesh[2] == 1 ? 0 : std::min<std::int64_t>(planned.gradientBytes, 4 * loaded->parallel.bucketBytes);
+            const std::int64_t copies = mesh[2] == 1 ? 0 : std::min<std::int64_t>(planned.gradientBytes, 4 * loaded->parallel.bucketBytesOn("cpu"));
             same("messages", memory.messages, planned.messageBytes - copies);
             same("checkpoint copy", checkpointCopy(rank), planned.checkpointBytes);
         };

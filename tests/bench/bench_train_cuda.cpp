@@ -48,20 +48,21 @@ public:
         if (shape.hasOptimizer) {
             m_state.makeMoments();
         }
+        m_state.keepNats(true); // as the trainer does
     }
     /// The mean loss.
     double step() {
         m_state.clearGradients();
-        double nats = 0;
         const auto micro = static_cast<std::size_t>(m_case.microBatch * m_case.length);
         for (std::size_t from = 0; from < m_inputs.size(); from += micro) {
-            nats += m_model->trainMicroBatch(std::span(m_inputs).subspan(from, micro), std::span(m_targets).subspan(from, micro),
-                                             1.0F / static_cast<float>(m_inputs.size()));
+            m_model->trainMicroBatch(std::span(m_inputs).subspan(from, micro), std::span(m_targets).subspan(from, micro),
+                                     1.0F / static_cast<float>(m_inputs.size()));
         }
         if (m_case.hasOptimizer) {
             const double norm = std::sqrt(m_state.gradientSquares(0, m_parameters));
             update(static_cast<float>(norm > 1 ? 1 / norm : 1));
         }
+        const double nats = m_state.takeNats();
         m_state.stream().synchronize();
         return nats / static_cast<double>(m_inputs.size());
     }

@@ -256,6 +256,21 @@ void TestCudaRows::sums() {
     QVERIFY(std::abs(out.read()[0] - squares) <= 1e-12 * squares);
     QVERIFY(std::abs(out.read()[1] - sum) <= 1e-12 * squares);
 
+    // What others count is 0, but not where it is not finite.
+    std::vector<float> values(x.begin() + from, x.end());
+    const std::int32_t half = (size + 1) / 2;
+    const auto chunksD = device(std::vector<cuda::AdamWChunk>{{0, half, 0}, {half, size - half, 1}});
+    double own = 0;
+    for (int i = 0; i < half; ++i)
+        own += static_cast<double>(values[static_cast<std::size_t>(i)]) * static_cast<double>(values[static_cast<std::size_t>(i)]);
+    cuda::sumOfSquares(out, xD + from, chunksD, 2, scratch, *m_stream);
+    QVERIFY(std::abs(out.read()[0] - own) <= 1e-12 * squares);
+    if (size > 1) {
+        values.back() = -std::numeric_limits<float>::infinity();
+        cuda::sumOfSquares(out, device(values), chunksD, 2, scratch, *m_stream);
+        QVERIFY(std::isnan(out.read()[0]));
+    }
+
     auto some = numbers(size);
     some.back() = cuda::toBf16(std::numeric_limits<float>::infinity());
     some[some.size() / 2] = Bf16{0x7FC0};
