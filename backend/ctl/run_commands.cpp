@@ -13,6 +13,7 @@
 #include "ctl/commands.h"
 #include "ctl/format.h"
 #include "ctl/json_text.h"
+#include "supervise/process.h"
 #include "telehelm/ipc/control_client.h"
 
 namespace telehelm::ctl {
@@ -172,15 +173,17 @@ int daemonStart(const Call& call, const DaemonArguments& arguments) {
     return kOk;
 }
 
+/// Its process must be gone, not only its service: until then it holds the state folder.
 int daemonStop(const Call& call, const DaemonArguments& arguments) {
     return withDaemon(call, [&](Connected& daemon) -> int {
         const std::string epoch = daemon.hello.epoch;
+        const auto process = daemon.hello.pid > 0 ? supervise::identify(daemon.hello.pid) : std::nullopt;
         if (const auto stopped = daemon.api->shutdown(arguments.stopJobs); !stopped)
             return complain(call, stopped.error());
         const auto until = std::chrono::steady_clock::now() + 90s; // jobs save a checkpoint first
         for (;;) {
             const auto still = daemon.api->hello(ipc::kProtocolVersion, kProgram);
-            if (!still || still->epoch != epoch)
+            if ((!still || still->epoch != epoch) && !(process && supervise::isAlive(*process)))
                 break;
             if (std::chrono::steady_clock::now() > until)
                 return complain(call, {ErrorCode::Internal, "telehelmd has not ended after 90 s; its log may say why", daemon.hello.stateDir});

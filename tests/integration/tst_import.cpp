@@ -325,6 +325,7 @@ void TestImport::aRunOfThisDaemon() {
 
 void TestImport::aDaemonThatOnlyReads() {
     m_place.stopDaemon();
+    QVERIFY2(m_place.strays().isEmpty(), qPrintable(m_place.strays().join('\n'))); // “stopped” means that the folder is free
     QProcess daemon;
     daemon.start(qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()) + "/telehelmd",
                  {"--read-only", "--state-dir", m_place.state(), "--control", "127.0.0.1:17463", "--live", "tcp://127.0.0.1:*"});
