@@ -328,10 +328,16 @@ void TestImport::aDaemonThatOnlyReads() {
     QVERIFY2(m_place.strays().isEmpty(), qPrintable(m_place.strays().join('\n'))); // “stopped” means that the folder is free
     QProcess daemon;
     daemon.start(qEnvironmentVariable("TELEHELM_BIN", QCoreApplication::applicationDirPath()) + "/telehelmd",
-                 {"--read-only", "--state-dir", m_place.state(), "--control", "127.0.0.1:17463", "--live", "tcp://127.0.0.1:*"});
-    Said said;
-    QVERIFY2(QTest::qWaitFor([&] { return (said = m_place.ctl({"--server", "127.0.0.1:17463", "import", away("alone")})).code == 4; }, kPatience), qPrintable(said.text()));
-    QVERIFY2(said.err.contains("--read-only"), qPrintable(said.text()));
+                 {"--read-only", "--state-dir", m_place.state(), "--control", "127.0.0.1:0", "--live", "tcp://127.0.0.1:*"});
+    QByteArray log;
+    QRegularExpressionMatch address;
+    const auto serves = [&] {
+        log += daemon.readAllStandardError();
+        return (address = QRegularExpression("telehelmctl --server (127\\.0\\.0\\.1:\\d+)").match(log)).hasMatch();
+    };
+    QVERIFY2(QTest::qWaitFor(serves, kPatience), log.constData());
+    const Said said = m_place.ctl({"--server", address.captured(1), "import", away("alone")});
+    QVERIFY2(said.code == 4 && said.err.contains("--read-only"), qPrintable(said.text()));
     daemon.terminate();
     QVERIFY(daemon.waitForFinished());
     daemonStarts();
