@@ -36,7 +36,7 @@ void printAttempts(std::ostream& out, const ipc::RunInfo& run, bool hasColour) {
 void printDomains(std::ostream& out, const ipc::RunInfo& run, bool hasColour) {
     Table table({"DOMAIN", "TARGET", "TOKENS SEEN", "ONE EPOCH", "LANGUAGES"});
     for (const ipc::DomainInfo& d : run.domains)
-        table.add({d.name, percentText(d.target), withSeparators(d.tokensSeen), withSeparators(d.trainTokens), d.languages});
+        table.add({d.name, percentText(d.target), withSeparators(d.tokensSeen), d.trainTokens > 0 ? withSeparators(d.trainTokens) : "-", d.languages});
     table.print(out, hasColour);
 }
 

@@ -30,6 +30,9 @@ void RunEntry::readConfig() {
         target[domain] = percent / 100.0;
     if (auto facts = readCorpusFacts(corpusDirOf(*config)))
         corpus = std::move(*facts);
+    if (origin) // it read its own machine's corpus, whose size is not known here
+        for (CorpusDomain& domain : corpus)
+            domain.trainTokens = 0;
 }
 
 void RunEntry::takeMixturePoint(const std::string& series, std::int64_t tokens, double value) {

@@ -162,6 +162,9 @@ void TestImport::wholeAndOnce() {
     QCOMPARE(origin["folder"].toString(), away("alone"));
     QCOMPARE(origin["own_name"].toString(), QString("alone"));
     QVERIFY(!origin["author"].toString().isEmpty() && !origin["trained_on"].toString().isEmpty());
+    const QJsonObject domain = json({"show", "alone"}).object()["domains"].toArray().at(0).toObject();
+    QVERIFY(domain["tokens_seen"].toInteger() > 0);
+    QCOMPARE(domain["train_tokens"].toInteger(-1), 0); // of the other machine's corpus: not known here
     const QString told = m_place.ctl({"events", "alone"}).out;
     QVERIFY2(told.contains("Imported by") && told.contains("brought by hand") && told.contains("checkpoint_saved"), qPrintable(told));
     const qint64 points = stored("alone");
