@@ -6,6 +6,7 @@
 #include "ctl/commands.h"
 #include "ctl/format.h"
 #include "ctl/json_text.h"
+#include "telehelm/ipc/sequence_text.h"
 
 namespace telehelm::ctl {
 namespace {
@@ -33,13 +34,6 @@ private:
     std::ostream& m_out;
     Clock::time_point m_next = Clock::now() + 2s;
 };
-
-std::string listed(const std::vector<ipc::SequenceRange>& ranges) {
-    std::string text;
-    for (const ipc::SequenceRange& range : ranges)
-        text += (text.empty() ? "" : ", ") + std::to_string(range.first) + (range.last > range.first ? " to " + std::to_string(range.last) : "");
-    return text;
-}
 
 bool isWhole(const ipc::ImportReport& report) {
     bool isWhole = report.warnings.empty();

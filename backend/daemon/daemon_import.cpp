@@ -11,6 +11,7 @@
 #include "daemon/import_source.h"
 #include "daemon/run_origin.h"
 #include "daemon/state_dir.h"
+#include "telehelm/ipc/sequence_text.h"
 
 namespace telehelm::daemon {
 
@@ -39,13 +40,6 @@ AttemptState stateOf(const Event& ended) {
     if (reason == ended.facts.end() || reason->second == "stopped")
         return AttemptState::Stopped;
     return reason->second == "finished" ? AttemptState::Finished : AttemptState::Failed;
-}
-
-std::string listed(const std::vector<SequenceRange>& ranges) {
-    std::string text;
-    for (const SequenceRange& range : ranges)
-        text += (text.empty() ? "" : ", ") + std::to_string(range.first) + (range.last > range.first ? " to " + std::to_string(range.last) : "");
-    return text;
 }
 
 } // namespace
