@@ -10,6 +10,7 @@
 
 #include <QTemporaryDir>
 
+#include "checkpoint_values.h"
 #include "comm/device_communicator.h"
 #include "gpu.h"
 #include "mesh_rig.h"
@@ -129,24 +130,6 @@ Training trainOn(const config::RunConfig& config, const std::filesystem::path& c
         options.attention = "mma";
         adjust(options);
     });
-}
-
-/// Weights and moments of a whole model, as a checkpoint has them.
-std::vector<float> valuesOf(const std::filesystem::path& checkpoint, const config::ModelConfig& shape) {
-    const auto layout = model::parameterLayout(shape);
-    const std::int64_t size = layout.back().offset + layout.back().size;
-    std::vector<float> values(static_cast<std::size_t>(3 * size));
-    const auto part = [&](std::size_t which) {
-        return std::span(values).subspan(which * static_cast<std::size_t>(size), static_cast<std::size_t>(size));
-    };
-    const auto manifest = train::verifyCheckpoint(checkpoint);
-    if (!manifest)
-        throw std::runtime_error(manifest.error().text());
-    const auto loaded = train::loadShard(checkpoint, *manifest, layout,
-                                         {.from = 0, .to = size, .parameters = part(0), .firstMoment = part(1), .secondMoment = part(2)});
-    if (!loaded)
-        throw std::runtime_error(loaded.error().text());
-    return values;
 }
 
 } // namespace
@@ -311,13 +294,13 @@ void TestCudaMesh::checkpointsKeepTheirBits() {
     RecordingLink link;
     trainOn(onCpu, path("cpu"), link, 1, [](train::TrainerOptions& options) { options.lastStep = 1; });
     const std::filesystem::path first = path("cpu") / train::checkpointName(1, 1);
-    const std::vector<float> values = valuesOf(first, onCpu.model);
+    const std::vector<float> values = checkpointValues(first, onCpu.model);
     QVERIFY(std::ranges::any_of(values, [](float value) { return kernels::cuda::toFloat(kernels::cuda::toBf16(value)) != value; }));
     const auto second = saveAgain(first, config({.data = 2}), "data-ranks");
-    QVERIFY(valuesOf(second, onCpu.model) == values);
+    QVERIFY(checkpointValues(second, onCpu.model) == values);
     const auto third = saveAgain(second, config({.tensor = 2}), "tensor-ranks");
-    QVERIFY(valuesOf(third, onCpu.model) == values);
-    QVERIFY(valuesOf(saveAgain(third, onCpu, "cpu-again"), onCpu.model) == values);
+    QVERIFY(checkpointValues(third, onCpu.model) == values);
+    QVERIFY(checkpointValues(saveAgain(third, onCpu, "cpu-again"), onCpu.model) == values);
 }
 
 void TestCudaMesh::nanIsTracedToItsOrigin_data() {

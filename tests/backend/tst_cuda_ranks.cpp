@@ -4,9 +4,9 @@
 
 #include <QTemporaryDir>
 
+#include "checkpoint_values.h"
 #include "telehelm/kernels/cuda/attention.h"
 #include "telehelm/kernels/device.h"
-#include "train/checkpoint_loader.h"
 #include "trainer_rig.h"
 
 using namespace telehelm;
@@ -90,19 +90,11 @@ config::RunConfig TestCudaRanks::config(const Mesh& mesh) const {
 }
 
 Gradients TestCudaRanks::gradientsOf(const std::filesystem::path& checkpoint, const config::ModelConfig& shape) const {
-    const auto layout = model::parameterLayout(shape);
-    const std::int64_t size = layout.back().offset + layout.back().size;
-    std::vector<float> weights(static_cast<std::size_t>(size)), first = weights, second = weights;
-    const auto manifest = train::verifyCheckpoint(checkpoint);
-    if (!manifest)
-        throw std::runtime_error(manifest.error().text());
-    const auto loaded =
-        train::loadShard(checkpoint, *manifest, layout, {.from = 0, .to = size, .parameters = weights, .firstMoment = first, .secondMoment = second});
-    if (!loaded)
-        throw std::runtime_error(loaded.error().text());
+    const std::vector<float> values = checkpointValues(checkpoint, shape);
+    const auto first = values.begin() + std::ssize(values) / 3;
     Gradients gradients;
-    for (const model::ParameterInfo& info : layout)
-        gradients[info.name].assign(first.begin() + info.offset, first.begin() + info.offset + info.size);
+    for (const model::ParameterInfo& info : model::parameterLayout(shape))
+        gradients[info.name].assign(first + info.offset, first + info.offset + info.size);
     return gradients;
 }
 
